@@ -1,0 +1,120 @@
+"""The ledger page, the role that quotes its figures in prose, and ``ledger.json`` on the site."""
+
+import json
+import shutil
+from itertools import groupby
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from .cards import verdict_badge
+from .overlay import build_folder
+from .records import WORDS, badge, inline, shown
+
+LOGGER = logging.getLogger(__name__)
+PAPERS = {
+    "A": "Paper A: variance-covariance regularization and pairwise independence",
+    "B": "Paper B: an information-theoretic view of VICReg",
+    "C": "Paper C: linear non-contrastive dynamics",
+}
+
+
+def load(env):
+    """Return the ledger, or None with a warning if the chapters have not been run."""
+    path = build_folder(env) / "ledger.json"
+    env.note_dependency(str(path))
+    if not path.exists():
+        LOGGER.warning("no ledger yet: run `make book`", location=env.docname)
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+class LedgerRole(SphinxRole):
+    """``{ledger}`claims` ``: one of the ledger's counts; a dot reaches into a nested count."""
+
+    def run(self):
+        value = (load(self.env) or {}).get("counts")
+        for key in self.text.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None or isinstance(value, dict):
+            LOGGER.warning("the ledger counts no %r", self.text, location=self.get_location())
+        return [nodes.Text(str(value))], []
+
+
+def record_link(record):
+    """Return a link to the check record in its chapter; a missing one fails the strict build."""
+    target = {"refdomain": "std", "reftype": "ref", "reftarget": record["anchor"]}
+    return addnodes.pending_xref("", **target, refexplicit=True, refwarn=True)
+
+
+class LedgerTable(SphinxDirective):
+    """One table per paper: claim, verdict, and every check with its figure and its place."""
+
+    def run(self):
+        ledger = load(self.env)
+        if ledger is None:
+            return []
+        note = nodes.paragraph("", "The same as data: ")
+        note += nodes.reference("", "ledger.json", refuri="ledger.json", internal=False)
+        claims = sorted(ledger["claims"], key=lambda claim: claim["paper"])
+        parts = [self.part(*group) for group in groupby(claims, lambda claim: claim["paper"])]
+        return [*parts, note]
+
+    def part(self, paper, claims):
+        """Return the section of one paper."""
+        title = PAPERS.get(paper, paper)
+        section = nodes.section(ids=[f"ledger-{nodes.make_id(paper)}"], names=[])
+        section += [nodes.title("", title), self.table(list(claims))]
+        return section
+
+    def table(self, claims):
+        table = nodes.table(classes=["ledger", "colwidths-given"])
+        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in (36, 24, 40)), cols=3)
+        head = nodes.row("", *(self.cell(nodes.Text(t)) for t in ("Claim", "Verdict", "Checks")))
+        body = nodes.tbody("", *(self.row(claim) for claim in claims))
+        group += [nodes.thead("", head), body]
+        table += group
+        return table
+
+    def cell(self, *content):
+        return nodes.entry("", nodes.paragraph("", "", *content))
+
+    def row(self, claim):
+        """Return the row of one claim; the title of a checked one leads to its theorem."""
+        identity = nodes.strong("", f"{claim['id']} ")
+        if claim["status"] == "open":
+            name = self.cell(identity, *inline(self, claim["title"]))
+            checks = self.cell(badge("open", "badge-open"), nodes.Text(" chapter not yet written"))
+            return nodes.row("", name, self.cell(verdict_badge(claim["verdict"])), checks)
+        theorem = inline(self, f"{{prf:ref}}`{claim['id']}`")
+        name = self.cell(identity, *inline(self, claim["title"]), nodes.Text(", "), *theorem)
+        checks = nodes.entry("", *self.checks(claim["records"]))
+        return nodes.row("", name, self.cell(verdict_badge(claim["verdict"])), checks)
+
+    def checks(self, records):
+        """Return one line per kind: its figures, each a link to the record."""
+        for kind in WORDS:
+            line = nodes.paragraph("", "", badge(kind, f"badge-{kind}"), classes=["ledger-kind"])
+            for record in (r for r in records if r["kind"] == kind):
+                link = record_link(record)
+                link += nodes.inline("", "", *inline(self, shown(record["measured"])))
+                line += [nodes.Text(" "), link, nodes.Text(",")]
+            if len(line) > 1:
+                line.pop()
+                yield line
+
+
+def publish(app, error):
+    """Copy the ledger beside the pages."""
+    path = build_folder(app.env) / "ledger.json"
+    if error is None and path.exists() and app.builder.format == "html":
+        shutil.copyfile(path, Path(app.outdir, "ledger.json"))
+
+
+def setup(app):
+    app.add_directive("ledger-table", LedgerTable)
+    app.add_role("ledger", LedgerRole())
+    app.connect("build-finished", publish)

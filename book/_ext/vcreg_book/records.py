@@ -1,0 +1,74 @@
+"""The directive that shows one check record, which the overlay writes into chapters."""
+
+import json
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+WORDS = {
+    "symbolic": "symbolic check",
+    "numeric": "numeric check",
+    "control": "negative control",
+    "trained": "trained network",
+}
+FIGURES = ("measured", "criterion", "n", "seed", "device", "checkpoint")
+
+
+def badge(text, *classes):
+    """Return a small coloured label."""
+    return nodes.inline("", text, classes=["badge", *classes])
+
+
+def shown(value):
+    """Return a measured value as short text."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def inline(directive, text):
+    """Return the nodes of one line of MyST, so that ``$x$`` becomes a formula."""
+    if not any(mark in text for mark in "$`{"):
+        return [nodes.Text(text)]
+    parsed, messages = directive.state.inline_text(text, directive.lineno)
+    return [*parsed, *messages]
+
+
+def paragraph(directive, text, *classes):
+    """Return a paragraph of MyST text."""
+    return nodes.paragraph("", "", *inline(directive, text), classes=list(classes))
+
+
+class CheckRecord(SphinxDirective):
+    """An admonition: kind, theorem, statement, the figures, and why the criterion is what it is."""
+
+    has_content = True
+
+    def run(self):
+        record = json.loads("\n".join(self.content))
+        kind, claim, anchor = record["kind"], record["claim"], record["anchor"]
+        box = nodes.admonition(classes=["check-record", f"check-{kind}"], ids=[anchor])
+        label = WORDS[kind]
+        theorem = inline(self, f"{{prf:ref}}`{claim}`")
+        title = nodes.title("", "", badge(label, f"badge-{kind}"), nodes.Text(" "), *theorem)
+        title += nodes.inline("", f" {claim}", classes=["check-claim"])
+        box += [title, paragraph(self, record["statement"]), self.figures(record)]
+        if record.get("reason"):
+            box += paragraph(self, record["reason"], "check-reason")
+        self.env.domaindata["std"]["anonlabels"][anchor] = (self.env.docname, anchor)
+        return [box]
+
+    def figures(self, record):
+        """Return the line of what was measured, by which criterion, and under what conditions."""
+        line = nodes.paragraph(classes=["check-figures"])
+        for key in FIGURES:
+            value = record.get(key)
+            if value in (None, "") or (key, value) == ("device", "cpu"):
+                continue
+            text = f"{value:.12}" if key == "checkpoint" else shown(value)
+            name = nodes.inline("", f"{key} ", classes=["check-key"])
+            line += nodes.inline("", "", name, *inline(self, text), classes=["check-figure"])
+            line += nodes.Text(" ")
+        return line
+
+
+def setup(app):
+    app.add_directive("check-record", CheckRecord)

@@ -1,0 +1,120 @@
+"""Time and memory of the local affine map of a ResNet-18, against torch.func.jacrev.
+
+Run with ``pytest tests/benchmarks/test_local_map.py --benchmark-enable -s``. Parameters are frozen
+for both: otherwise jacrev records a second graph, for derivatives that nobody asks for.
+"""
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from networks import resnet18
+
+from vcreg_theory import seeding
+from vcreg_theory.piecewise import exit_radius, local_affine_map, lower
+
+OUTPUTS, ROUNDS, CHUNKS, RAYS = 128, 5, (None, 8, 16, 32, 64), 64
+
+
+def _cpu_seconds(*functions: Callable[[], object]) -> list[float]:
+    """Return the median CPU time of each function, their rounds interleaved."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(ROUNDS + 1):
+        for into, function in zip(times, functions, strict=True):
+            start = time.process_time()
+            function()
+            into.append(time.process_time() - start)
+    return [statistics.median(t[1:]) for t in times]  # the first round warms up
+
+
+def _peak_mib(function: Callable[[], object]) -> float | None:
+    """Return how far `function` raises this process's resident memory; None off Linux."""
+
+    def resident(key: str) -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
+
+    try:
+        function()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages would hide what is used anew
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    except OSError:
+        return None
+    function()
+    return resident("VmHWM") - before
+
+
+@pytest.fixture(scope="module")
+def model() -> torch.nn.Module:
+    return resnet18(OUTPUTS).requires_grad_(False)
+
+
+@pytest.fixture
+def images(generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(RAYS, 3, 32, 32, generator=generator)
+
+
+def test_local_affine_map__resnet18(benchmark, model, images):
+    x = images[:1]
+
+    def ours():
+        return local_affine_map(model, x)
+
+    def jacrev(chunk):
+        return lambda: torch.func.jacrev(lambda v: model(v[None])[0], chunk_size=chunk)(x[0])
+
+    def forward():
+        with torch.no_grad():
+            return model(images)
+
+    local = benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
+    own, batched, *peers = _cpu_seconds(ours, forward, *map(jacrev, CHUNKS))
+    best = CHUNKS[peers.index(min(peers))]
+    difference = local.map[0] @ x.flatten() + local.offset[0] - model(x)[0]
+    jacobian = jacrev(best)().flatten(1)
+    info = {
+        "seconds": own,
+        "jacrev_seconds": dict(zip(map(str, CHUNKS), peers, strict=True)),
+        "best_chunk": str(best),
+        "ratio_to_best": min(peers) / own,
+        "ratio_to_default": peers[CHUNKS.index(None)] / own,
+        "floor_fraction": OUTPUTS * batched / len(images) / own,
+        "peak_mib": _peak_mib(ours),
+        "jacrev_best_peak_mib": _peak_mib(jacrev(best)),
+        "jacrev_default_peak_mib": _peak_mib(jacrev(None)),
+        "error": (difference.abs().max() / model(x).abs().max()).item(),
+        "map_error": ((local.map[0] - jacobian).abs().max() / jacobian.abs().max()).item(),
+        "torch": torch.__version__,
+    }
+    benchmark.extra_info.update(info)
+    print(*(f"{key}: {value}" for key, value in info.items()), sep="\n")
+    assert info["error"] < 1e-6 and info["map_error"] < 1e-5
+    assert info["peak_mib"] is None or info["peak_mib"] <= 100
+
+
+def test_exit_radius__resnet18(benchmark, model, images):
+    program = lower(model)
+    u = torch.randn(images.shape, generator=seeding.torch_generator(0, "rays"), dtype=images.dtype)
+
+    def many():
+        return exit_radius(program, images[:1], u)
+
+    def forward():
+        with torch.no_grad():
+            return model(images)
+
+    benchmark.pedantic(many, rounds=3, warmup_rounds=1)
+    own, own_batch, batched = _cpu_seconds(many, lambda: exit_radius(program, images, u), forward)
+    info = {
+        "milliseconds_a_ray": 1e3 * own / RAYS,
+        "in_forward_passes_one_start": own / batched,
+        "in_forward_passes_own_starts": own_batch / batched,
+        "peak_mib": _peak_mib(many),
+    }
+    benchmark.extra_info.update(info)
+    print(*(f"{key}: {value}" for key, value in info.items()), sep="\n")

@@ -1,0 +1,92 @@
+"""Every chapter keeps to the template."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from jupytext.myst import myst_to_notebook
+
+from vcreg_theory import claims
+
+CHAPTERS = sorted((Path(__file__).resolve().parents[2] / "book" / "chapters").glob("*.md"))
+HEADINGS = ("Overview", "Parameters", "Scope", "Exercises", "References")  # in this order
+HIDDEN = {"hide-cell", "hide-input", "remove-cell", "remove-input"}
+PARAMETERS = {"profile", "seed", "device"}
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return request.param
+
+
+@pytest.fixture
+def text(chapter):
+    return chapter.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def notebook(text):
+    return myst_to_notebook(text)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def visible_lines(cell):
+    """Return how many lines of code a reader sees without unfolding anything."""
+    return 0 if tags(cell) & HIDDEN else sum(bool(line.strip()) for line in cell.source.split("\n"))
+
+
+def test_chapter__has_a_jupytext_header(notebook):
+    form = notebook.metadata["jupytext"]["text_representation"]
+    assert (form["extension"], form["format_name"]) == (".md", "myst")
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+
+
+def test_chapter__has_one_cell_with_the_common_parameters(notebook):
+    cells = [cell for cell in code_cells(notebook) if "parameters" in tags(cell)]
+    assert len(cells) == 1
+    assigned = {
+        name.id
+        for name in ast.walk(ast.parse(cells[0].source))
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    }
+    assert assigned >= PARAMETERS
+
+
+def test_chapter__states_and_controls_its_claims(chapter, text):
+    own = {claim.id for claim in claims.registry().values() if claim.chapter == chapter.stem}
+    cards = re.findall(r"^`{3,}\{claim-card\} *(.*)$", text, re.MULTILINE)
+    assert len(cards) == 1
+    assert set(cards[0].split()) >= own
+    assert own - set(re.findall(r"^:label: *(\S+)", text, re.MULTILINE)) == set()
+    assert "claims.control(" in text
+
+
+def test_chapter__has_the_headings_of_the_template(text):
+    found = re.findall(r"^## +(.*)$", text, re.MULTILINE)
+    places = [next((i for i, h in enumerate(found) if h.startswith(w)), None) for w in HEADINGS]
+    assert None not in places, dict(zip(HEADINGS, places, strict=True))
+    assert places == sorted(places)
+
+
+def test_chapter__shows_little_code(notebook):
+    lengths = [visible_lines(cell) for cell in code_cells(notebook)]
+    assert max(lengths) <= 30
+    assert sum(lengths) <= 220
+
+
+def test_chapter__figures_have_caption_name_and_alt_text(notebook):
+    for cell in code_cells(notebook):
+        if "plt.show(" in cell.source or "mystnb" in cell.metadata:
+            options = cell.metadata.get("mystnb", {})
+            figure, image = options.get("figure", {}), options.get("image", {})
+            given = {"caption": figure.get("caption"), "name": figure.get("name")}
+            given["alt"] = image.get("alt")
+            assert all(given.values()), f"{given}\n{cell.source}"

@@ -1,0 +1,129 @@
+"""The Sphinx extension, in strict builds of a book of one chapter."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from vcreg_theory import claims
+from vcreg_theory.claims.checks import MIME
+
+CLAIM = next(iter(claims.registry()))
+CHAPTER = """\
+# A chapter
+
+```{{claim-card}} {card}
+```
+
+```{{prf:theorem}} With $x$
+:label: {claim}
+
+It holds.
+```
+
+```{{code-cell}} ipython3
+check()
+```
+"""
+INDEX = """\
+# A book
+
+```{ledger-table}
+```
+
+{ledger}`claims` claims.
+
+```{theorem-index}
+```
+"""
+
+
+def record(claim, statement):
+    keys = {"kind": "numeric", "measured": "0.5", "expected": "", "criterion": "at most 1"}
+    more = {"reason": "since $y < 1$", "passed": True, "seed": 0, "n": 3, "device": "cpu"}
+    times = {"seconds": 12345.0, "checkpoint": None}
+    return {"claim": claim, "statement": statement, **keys, **more, **times}
+
+
+def executed(text, records):
+    """Return the chapter as a notebook whose last cell displayed the records."""
+    prose = text[text.index("# A chapter") : text.index("```{code-cell}")]
+    outputs = [nbformat.v4.new_output("display_data", {MIME: r}) for r in records]
+    cells = [
+        nbformat.v4.new_markdown_cell(prose, id="c000"),
+        nbformat.v4.new_code_cell("check()", execution_count=1, outputs=outputs, id="c001"),
+    ]
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    lines = [text.split("\n").index(start) for start in ("# A chapter", "```{code-cell} ipython3")]
+    own = {"vcreg": {"source_sha256": digest}, "source_map": [lines[0], lines[1] + 1]}
+    metadata = {"kernelspec": kernel, "language_info": language, **own}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+@pytest.fixture
+def build(root, tmp_path, write_chapter):
+    """Return a function that builds a book of one chapter strictly."""
+
+    def run(records, card=CLAIM, edited=""):
+        book, built = tmp_path / "book", tmp_path / "_build"
+        chapter = write_chapter(
+            book / "chapters" / "01_a.md", CHAPTER.format(card=card, claim=CLAIM)
+        )
+        path = built / "executed" / "quick" / "01_a.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(executed(chapter.read_text(), records), path)
+        chapter.write_text(chapter.read_text() + edited)
+        ledger, _ = claims.ledger(claims.harvest(path), [])
+        for entry in ledger["claims"]:
+            entry["status"] = "checked" if entry["id"] == CLAIM else "open"
+        (built / "ledger.json").write_text(json.dumps(ledger))
+        (book / "index.md").write_text(INDEX)
+        contents = {"format": "jb-book", "root": "index", "chapters": [{"file": "chapters/01_a"}]}
+        (book / "_toc.yml").write_text(yaml.safe_dump(contents))
+        (book / "references.bib").write_text("@misc{a, title={A}, author={B}, year={2026}}\n")
+        shutil.copytree(root / "book" / "_static", book / "_static")
+        (book / "_ext").symlink_to(root / "book" / "_ext")
+        shutil.copy(root / "_config.yml", tmp_path)
+        program = str(Path(sys.executable).with_name("jupyter-book"))
+        command = [program, "build", "book", "-q", "-W", "-n", "--keep-going"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stderr, built / "html"
+
+    return run
+
+
+def test_build__shows_records_ledger_and_download(build):
+    status, errors, site = build([record(CLAIM, "first $z$"), record(CLAIM, "second")])
+    assert status == 0, errors
+    page = (site / "chapters" / "01_a.html").read_text()
+    anchors = [f"check-{CLAIM.lower().replace('.', '-')}-{k}" for k in (1, 2)]
+    for anchor in anchors:
+        assert f'id="{anchor}"' in page
+        assert f'href="chapters/01_a.html#{anchor}"' in (site / "index.html").read_text()
+    assert r"\(y &lt; 1\)" in page and r"\(z\)" in page
+    assert "12345" not in page
+    assert "With" in (site / "index.html").read_text()
+    assert "_sources/chapters/01_a.ipynb" in page
+    assert (site / "_sources" / "chapters" / "01_a.ipynb").exists()
+    assert json.loads((site / "ledger.json").read_text())["counts"]["records"] == 2
+    assert (site / "_static" / "mathjax" / "tex-chtml.js").exists()
+    assert "cdn.jsdelivr" not in page and "unpkg" not in page
+
+
+def test_build__fails_on_unknown_theorem_unknown_claim_and_edited_chapter(build):
+    missing = "Z99.z"
+    status, errors, _ = build([record(missing, "x")], card=f"{CLAIM} Y88.y", edited="\nMore.\n")
+    assert status != 0
+    assert f"prf:ref reference target not found: {missing}" in errors
+    assert re.search(r"chapters/01_a\.md:25: .*not found: Z99.z", errors)
+    assert "not in claims.toml: Y88.y" in errors
+    assert "edited since it was executed" in errors

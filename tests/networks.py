@@ -1,0 +1,77 @@
+"""Networks that several tests use."""
+
+from torch import Tensor, nn
+
+from vcreg_theory import seeding
+
+
+class Residual(nn.Module):
+    """A body added to its input, or to a projection of it."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module | None = None):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+def redraw(model: nn.Module, seed: int, gain: float = 2.0) -> nn.Module:
+    """Draw every parameter and running statistic anew, and switch to evaluation mode.
+
+    Weights have variance gain / fan-in (2 keeps the size of a ReLU net's units); biases, means and scales are far from 0 and 1, so
+    that no term of a formula can go missing unnoticed.
+    """
+    generator = seeding.torch_generator(seed, "networks")
+    for module in model.modules():
+        for name, value in [*module.named_parameters(recurse=False)]:
+            fan_in = value[0].numel() if value.ndim > 1 else 10
+            value.data.normal_(0, (gain / fan_in) ** 0.5, generator=generator)
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and name == "weight":
+                value.data.add_(1.0)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return model.eval()
+
+
+def resnet18(outputs: int = 128) -> nn.Module:
+    """Return a ResNet-18 for images of 32 x 32: a 3 x 3 stem without pooling."""
+    layers: list[nn.Module] = [*_conv_bn(3, 64, 3, 1), nn.ReLU()]
+    width = 64
+    blocks = [(w, s) for w, first in ((64, 1), (128, 2), (256, 2), (512, 2)) for s in (first, 1)]
+    for wider, stride in blocks:
+        body = [*_conv_bn(width, wider, 3, stride), nn.ReLU(), *_conv_bn(wider, wider, 3, 1)]
+        same = width == wider and stride == 1
+        shortcut = None if same else nn.Sequential(*_conv_bn(width, wider, 1, stride))
+        layers += [Residual(nn.Sequential(*body), shortcut), nn.ReLU()]
+        width = wider
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, outputs))
+    # With gain 2 the eight sums would reach outputs of 1000.
+    return redraw(model, seed=0, gain=1.0)
+
+
+def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]
+
+
+def mixed_net() -> nn.Module:
+    """Return a small double-precision net with every kind of layer, for inputs (B, 2, 9, 9)."""
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2, padding=1),  # 5 x 5
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=2), nn.LeakyReLU(0.1))),
+        nn.MaxPool2d(3, stride=2, padding=1),  # 3 x 3, overlapping windows
+        nn.Conv2d(4, 6, 3, padding=2, dilation=2),
+        nn.BatchNorm2d(6, affine=False),
+        nn.LeakyReLU(0.2),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+        nn.BatchNorm1d(5),
+        nn.ReLU(),
+        nn.Linear(5, 3),
+    )
+    return redraw(model, seed=1).double()

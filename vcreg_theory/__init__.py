@@ -1,0 +1,40 @@
+"""Theorems on variance-covariance self-supervised learning, with code that checks them.
+
+Every module is imported on first use, so ``import vcreg_theory`` costs little and a chapter that
+uses one module does not depend on the others.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("vcreg-theory")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+source"
+
+_MODULES = (
+    "claims",
+    "datasets",
+    "density",
+    "losses",
+    "models",
+    "normality",
+    "piecewise",
+    "plotting",
+    "seeding",
+    "stats",
+    "symbolic",
+    "training",
+)
+
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,32 @@
+"""When is the output of a network Gaussian? Tests on samples, and their prediction from kinks.
+
+`samples` tests a sample for normality; `kinks` predicts skewness, excess kurtosis and power of a
+test from the facets of a piecewise-affine network near an input; `moments` holds the exact
+one-dimensional moments the prediction is checked against.
+"""
+
+from .kinks import dagostino_power, half_power_noise, predicted_skew_kurtosis, rejection_bound
+from .moments import PiecewiseMoments, piecewise_linear_moments
+from .samples import (
+    MardiaResult,
+    NormalityResult,
+    dagostino_pearson,
+    henze_zirkler,
+    mardia,
+    project_to_row_space,
+)
+
+__all__ = [
+    "MardiaResult",
+    "NormalityResult",
+    "PiecewiseMoments",
+    "dagostino_pearson",
+    "dagostino_power",
+    "half_power_noise",
+    "henze_zirkler",
+    "mardia",
+    "piecewise_linear_moments",
+    "predicted_skew_kurtosis",
+    "project_to_row_space",
+    "rejection_bound",
+]
