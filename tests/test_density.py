@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from scipy import integrate, stats
 from torch import nn
 
-from vcreg_theory import density, seeding
+from vcreg_theory import density, gaussian_measure, seeding
 from vcreg_theory.piecewise import activation_pattern, local_affine_map
 from vcreg_theory.piecewise.regions import enumerate_regions_2d
 
@@ -298,6 +299,18 @@ def test_pushforward_law__several_dead_pieces_make_one_atom():
         assert float(law.cdf(tensor([60.0 * 38])[0])) == pytest.approx(1.0, abs=1e-14)
 
 
+def test_pushforward_law__rounding_makes_neither_atoms_nor_slopes():
+    regions = SimpleNamespace(
+        breakpoints=tensor([0.0, 0.4, 0.6, 1.0]),
+        offset=tensor([[0.3], [-1.0], [0.1 + 0.2]]),
+        slope=tensor([[0.0], [3.0], [1e-17]]),
+    )
+    law = density.PushforwardLaw1D.from_regions(regions, 0.5, 0.1)
+    location, mass = law.atoms()
+    assert location.tolist() == [0.3]
+    assert float(mass) == pytest.approx(2 * stats.norm.sf(1.0), abs=1e-15)
+
+
 def test_pushforward_law__moments_cdf_and_density_agree_with_quadrature():
     net = mlp(5, 1, 8, 8, 1)
     law = density.PushforwardLaw1D.from_model(net, 0.3, 0.8)
@@ -429,7 +442,8 @@ def plane_case(name):
     net = {
         "full rank": lambda: mlp(11, 2, 16, 16, 2, slope=0.2),
         "bottleneck": lambda: mlp(12, 2, 16, 1, 16, 2),
-        "dead units": lambda: mlp(13, 2, 16, 16, 2, last=nn.ReLU()),
+        # The first seed from 13 on whose cells of rank 0, 1 and 2 all hold a mass above .05.
+        "dead units": lambda: mlp(18, 2, 16, 16, 2, last=nn.ReLU()),
     }[name]()
     return plane(net), lambda s: net(s).detach()
 
@@ -472,6 +486,14 @@ def test_pushforward_bin_probabilities__are_exact_against_samples(name):
     assert abs(float(bins.mass.sum()) - 1) < 1e-12
     pvalues = [bins.pvalue(f(points(1000 + seed, n, 2))) for seed in range(60)]
     assert meta_ks(pvalues) > 1e-3
+
+
+def test_pushforward_bin_probabilities__cases_cover_every_rank():
+    for name, ranks in (("full rank", {2}), ("bottleneck", {0, 1}), ("dead units", {0, 1, 2})):
+        regions, _ = plane_case(name)
+        mass = gaussian_measure.polygon_probabilities(regions.vertices, regions.offsets, ZERO, EYE)
+        rank = torch.linalg.matrix_rank(regions.maps()[0], atol=1e-12, rtol=0.0)
+        assert {k for k in range(3) if mass[rank == k].sum() > 0.05} == ranks
 
 
 def test_pushforward_bin_probabilities__reject_the_gaussian_that_is_not_truncated():
@@ -520,6 +542,14 @@ def test_pushforward_density__folding_in_both_coordinates():
     assert float(density.pushforward_density_2d(plane(net, 10.0), mean, EYE, -z).sum()) == 0.0
 
 
+def test_pushforward_density__several_means_average():
+    regions, f = plane_case("full rank")
+    means, z = points(19, 3, 2, 0.5), f(points(20, 30, 2, 0.5))
+    got = density.pushforward_density_2d(regions, means, 0.5 * EYE, z)
+    single = [density.pushforward_density_2d(regions, m, 0.5 * EYE, z) for m in means]
+    torch.testing.assert_close(got, sum(single) / 3, rtol=1e-12, atol=0)
+
+
 def test_pushforward_density__integrates_to_the_bin_masses():
     (regions, _), n = plane_case("full rank"), 20_000
     edges = tensor([-1.0, 0.0, 1.0, 2.0])
@@ -559,6 +589,20 @@ def test_total_variation_1d__absolute_value_attains_the_bound():
         assert value == pytest.approx(stats.norm.cdf(-m / sigma), abs=1e-9)
 
 
+def test_law_total_variation__normal_laws_have_closed_forms():
+    """Sign changes fall at generic places, away from the ends of the panels."""
+    first = density.PushforwardLaw1D.gaussian_mixture(tensor([0.0]), tensor([1.0]))
+    shifted = density.PushforwardLaw1D.gaussian_mixture(tensor([0.937]), tensor([1.0]))
+    expected = 2 * stats.norm.cdf(0.937 / 2) - 1
+    assert density.law_total_variation(first, shifted) == pytest.approx(expected, abs=1e-14)
+    wide = density.PushforwardLaw1D.gaussian_mixture(tensor([0.0]), tensor([1.731]))
+    cut = math.sqrt(2 * math.log(1.731) / (1 - 1 / 1.731**2))
+    expected = 2 * (stats.norm.cdf(cut) - stats.norm.cdf(cut / 1.731))
+    assert density.law_total_variation(first, wide) == pytest.approx(expected, abs=1e-14)
+    assert density.law_total_variation(wide, first) == pytest.approx(expected, abs=1e-14)
+    assert density.law_total_variation(first, first) == 0.0
+
+
 def test_total_variation_1d__affine_network_has_none_and_atoms_count():
     assert density.total_variation_1d(mlp(0, 1, 1), points(0, 4, 1), 0.7) < 1e-14
     relu = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU()).double()
@@ -596,6 +640,12 @@ def test_total_variation_2d__fold_attains_the_bound_and_affine_has_none(generato
     net[2].weight.data = tensor([[1, 1, 0, 0], [0, 0, 1, -1]])  # (|x|, y)
     tv = density.total_variation_2d(net, tensor([[0.8, 0.1]]), 1.0, generator=generator)
     z = (tv.estimate - stats.norm.sf(0.8)) / tv.standard_error
+    assert 2 * stats.norm.sf(abs(z)) > 1e-3
+    # Prototypes that share y: the second coordinate adds nothing to the distance on the line.
+    x = tensor([[0.8], [-0.3], [0.4]])
+    expected = density.total_variation_1d(absolute_value(), x, 0.7)
+    tv = density.total_variation_2d(net, torch.cat([x, 0 * x + 0.1], 1), 0.7, generator=generator)
+    z = (tv.estimate - expected) / tv.standard_error
     assert 2 * stats.norm.sf(abs(z)) > 1e-3
     affine = density.total_variation_2d(
         mlp(1, 2, 2), points(0, 3, 2), 0.5, generator=generator, n_samples=500

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
+from vcreg_theory.piecewise._split import RTOL, Cells, VertexTable, WinnerCriterion, split
+from vcreg_theory.piecewise.local import activation_pattern
 from vcreg_theory.piecewise.program import lower
 from vcreg_theory.piecewise.regions import (
     count_regions_shallow,
     enumerate_regions_1d,
     enumerate_regions_2d,
 )
+from vcreg_theory.piecewise.steps import MaxPool
 from vcreg_theory.seeding import numpy_generator, torch_generator
 
 SQUARE = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]).double()
@@ -81,10 +84,15 @@ def samples(n, half_width, seed):
 
 
 def codes_at(regions, points):
-    """Return the packed code of the network's own pattern at points of the plane."""
-    s = regions._slice
-    patterns = s.program.patterns(s.points(points.numpy()))
-    return s.codes(dict(enumerate(patterns)))
+    """Return the code of the network's own pattern at points of the plane."""
+    plane, start, parts = regions._slice, 0, []
+    pattern = activation_pattern(plane.program, plane.points(points.numpy())).numpy()
+    for field in plane.fields:
+        stop = start + plane.shapes[field.step + 1].numel()
+        part, pool = pattern[:, start:stop], isinstance(plane.program.steps[field.step], MaxPool)
+        parts.append(part.astype(np.uint8) if pool else np.packbits(part == 1, 1, "little"))
+        start = stop
+    return np.concatenate(parts, 1)
 
 
 def keys(codes):
@@ -150,11 +158,6 @@ def test_enumerate_regions_2d__tent_of_two_layers():
 
 def test_enumerate_regions_2d__max_pool_of_four_planes():
     # max(s_1, -s_1, s_2, -s_2) has four triangles; the tournament of pairs would have eight parts.
-    layer = nn.Linear(2, 4, bias=False)
-    layer.weight.data = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-    model = nn.Sequential(layer, nn.Unflatten(1, (1, 2, 2)))
-    with pytest.raises(TypeError, match="Unflatten"):
-        lower(model)
     conv = nn.Conv2d(2, 1, 1, bias=False)
     conv.weight.data = torch.tensor([1.0, 1.0]).reshape(1, 2, 1, 1)
     basis = torch.zeros(2, 2, 2, 2)  # two channels of a 2 x 2 image
@@ -180,7 +183,7 @@ def test_count_regions_shallow__whole_plane_maximum():
 @pytest.mark.parametrize("half_width", [0.3, 1.0, 5.0])
 def test_enumerate_regions_2d__euler_count(seed, half_width):
     rng = numpy_generator(seed, "euler")
-    model = mlp([2, int(rng.integers(1, 40)), 1], seed)
+    model = mlp([2, int(rng.integers(1, 100)), 1], seed)
     corners = int(rng.integers(3, 9))
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
     polygon = np.stack([np.cos(angles), np.sin(angles)], 1) * half_width
@@ -442,6 +445,15 @@ def test_enumerate_regions_2d__repeated_units_add_no_cells(copies):
     assert len(enumerate_regions_1d(wide, *line)) == len(enumerate_regions_1d(model, *line))
 
 
+def test_enumerate_regions_2d__narrow_strip_survives_the_next_layer():
+    first, second = nn.Linear(2, 2).double(), nn.Linear(2, 1).double()
+    first.weight.data = torch.tensor([[1.0, 0], [1, 0]]).double()
+    first.bias.data = torch.tensor([0.0, -1e-8]).double()
+    second.weight.data, second.bias.data = torch.ones(1, 2).double(), torch.ones(1).double()
+    regions = enumerate_square(nn.Sequential(first, nn.ReLU(), second, nn.ReLU()))
+    assert sorted(regions.areas().tolist()) == pytest.approx([2e-8, 2 - 2e-8, 2], rel=1e-7)
+
+
 def test_enumerate_regions_2d__concurrent_lines():
     # Six lines through one point: twelve sectors, though no two of the lines coincide.
     angle = torch.arange(6).double() * math.pi / 6 + 0.1
@@ -451,6 +463,45 @@ def test_enumerate_regions_2d__concurrent_lines():
     assert len(enumerate_square(nn.Sequential(layer, nn.ReLU()))) == 12
     with pytest.raises(ValueError, match="not simple"):
         count_regions_shallow(layer.weight.data, layer.bias.data, 1.0)
+
+
+def test_winner_criterion__rounding_ties_are_settled_without_a_cut():
+    # Entry 0 leads on average; each other entry is ahead of it at one corner by three tolerances
+    # and nowhere behind by a whole one, so that a cut would only slice off rounding.
+    windows = np.array([[0, 1, 2]])
+    ahead = np.full((5, 3), -0.9)
+    ahead[:, 0], ahead[3, 1], ahead[4, 2] = 0.0, 3.0, 3.0
+    values = 1 + RTOL * ahead
+    table = VertexTable({0: values})
+    cell = Cells(np.arange(5), np.array([0, 5]), np.zeros((1, 0), np.uint8))
+    criterion = WinnerCriterion(values, windows)
+    assert criterion.decide(cell)[1].tolist() == [0]
+    finished, rest = split(table, 0, cell, criterion, 100, None)
+    assert len(rest) == 0 and [len(part) for part in finished] == [1] and table.size == 5
+    assert finished[0].codes.tolist() == [[0]]
+
+
+def test_winner_criterion__too_large_a_window():
+    model = nn.Sequential(nn.MaxPool2d(9), nn.Flatten())
+    with pytest.raises(ValueError, match="at most 64 entries, got 81"):
+        enumerate_regions_2d(model, *plane((1, 9, 9), 0), 1.0)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5, 6, 8])
+def test_enumerate_regions_2d__one_pool_of_any_size_has_one_map_an_entry(kernel):
+    # The upper envelope of random planes: every map is one entry's, and the areas are theirs.
+    model = nn.Sequential(nn.MaxPool2d(kernel), nn.Flatten())
+    origin, basis = plane((1, kernel, kernel), kernel)
+    regions = enumerate_regions_2d(model, origin, basis, 3.0)
+    assert_tiles(regions, 36.0)
+    points = samples(100_000, 3.0, seed=kernel)
+    winner = (origin + torch.tensordot(points, basis, 1)).flatten(1).argmax(1)
+    assert set(winner.tolist()) <= set(regions.codes[:, 0].tolist())
+    areas = (
+        torch.zeros(kernel**2).double().index_add_(0, regions.codes[:, 0].long(), regions.areas())
+    )
+    share = torch.bincount(winner, minlength=kernel**2) / len(winner)
+    assert float((areas / 36 - share).abs().max()) < 4 * 0.5 / math.sqrt(len(winner))
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -494,7 +545,7 @@ def test_enumerate_regions_2d__clockwise_window_is_turned():
         (torch.zeros(2), torch.zeros(2, 2), "rank 2"),
         (torch.zeros(1), torch.ones(2, 1), "rank 2"),
         (torch.zeros(2), torch.eye(3), "basis must have shape"),
-        (torch.zeros(3), torch.eye(3)[:2], "does not fit the model"),
+        (torch.zeros(3), torch.eye(3)[:2], "is not an input of this network"),
         (torch.full((2,), math.inf), torch.eye(2), "origin must be finite"),
         (torch.zeros(2), torch.eye(2) * math.nan, "basis must be finite"),
     ],
@@ -512,7 +563,7 @@ def test_enumerate_regions__errors():
         enumerate_regions_1d(model, x, torch.ones(3))
     with pytest.raises(ValueError, match="x1 must be finite"):
         enumerate_regions_1d(model, x, torch.tensor([0.0, math.nan]))
-    with pytest.raises(ValueError, match="does not fit the model"):
+    with pytest.raises(ValueError, match="is not an input of this network"):
         enumerate_regions_1d(model, torch.zeros(3), torch.ones(3))
     with pytest.raises(TypeError, match="x0 must be"):
         enumerate_regions_1d(model, [0.0, 0.0], torch.ones(2))

@@ -27,9 +27,8 @@ from kernel import fix_environment, kernel_manager, short_folder
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from vcreg_theory.claims.checks import MIME
-
 ROOT = Path(__file__).resolve().parents[1]
+CHECK = "application/vnd.vcreg.check+json"  # not imported: it would load torch
 BUDGET = {"quick": 600, "full": 7200}  # seconds, several times what a chapter may take
 HEARTBEAT = 10.0  # seconds between two progress lines
 
@@ -146,8 +145,8 @@ def clean(notebook):
             cell.metadata.pop(key, None)
         lines.append(cell.metadata.pop("source_line", lines[-1] if lines else 0))
         for output in cell.get("outputs", []):
-            if MIME in output.get("data", {}):
-                output.data[MIME]["seconds"] = None
+            if CHECK in output.get("data", {}):
+                output.data[CHECK]["seconds"] = None
     notebook.metadata["source_map"] = lines
 
 

@@ -175,7 +175,7 @@ def escape_probability(distance: Tensor, normal: Tensor, sigma: Tensor) -> Tenso
     lower, upper = _bounding_parts(d, n)
     height = d / sigma.double().unsqueeze(1)
     flux = _owens_t(height, upper / d) - _owens_t(height, lower / d)
-    return flux.clamp_min(0).sum(1).clamp_max(1)
+    return flux.sum(1).clamp(0, 1)
 
 
 def normal_tail(z: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Total variation on the line, between the exact law of an output and its prototype mixture."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -102,17 +104,18 @@ def law_total_variation(first: PushforwardLaw1D, second: PushforwardLaw1D) -> fl
     return float(gap.diff().abs().sum() + _atom_distance(first, second)) / 2
 
 
-def _sign_changes(f: object, edges: Tensor) -> Tensor:
+def _sign_changes(f: Callable[[Tensor], Tensor], edges: Tensor) -> Tensor:
     """Return the roots that a sampling of every panel between `edges` brackets."""
     places = torch.cat([edges.new_tensor([1e-9]), torch.linspace(0.06, 0.94, 9).to(edges)])
     places = torch.cat([places, edges.new_tensor([1 - 1e-9])])
     z = edges[:-1, None] + edges.diff()[:, None] * places
-    value = f(z)
-    change = value[:, :-1] * value[:, 1:] < 0
-    low, high, start = z[:, :-1][change], z[:, 1:][change], value[:, :-1][change]
+    # Two classes, not three: a root that is itself a sample must not hide the change around it.
+    positive = f(z) >= 0
+    change = positive[:, :-1] != positive[:, 1:]
+    low, high, start = z[:, :-1][change], z[:, 1:][change], positive[:, :-1][change]
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        same = f(middle) * start > 0
+        same = (f(middle) >= 0) == start
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
     return low
 

@@ -6,7 +6,7 @@ lose the small cells.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .inputs import batch
 from .layers import LAYERS
 from .program import Program, lower
 from .steps import Affine, MaxPool, Pattern, Rectifier, Step
@@ -33,16 +34,13 @@ class Field:
 class Slice:
     """A program in float64 together with the slice it is looked at on."""
 
-    def __init__(self, model: nn.Module | Program, origin: Tensor, basis: Tensor):
+    def __init__(
+        self, model: nn.Module | Program, origin: Tensor, basis: Tensor, name: str = "origin"
+    ):
         self.program = _in_float64(lower(model))
-        self.origin = origin.detach().double().cpu()[None]
+        self.origin = batch(self.program, name, origin.detach().double().cpu()[None])
         self.basis = basis.detach().double().cpu()
-        try:
-            values = self.program.values(self.origin)
-        except RuntimeError as error:
-            raise ValueError(
-                f"a point of shape {tuple(origin.shape)} does not fit the model: {error}"
-            ) from error
+        values = self.program.values(self.origin)
         self.shapes = [value.shape[1:] for value in values]
         self.last_use = self._last_use()
         self.fields = list(self._fields())
@@ -52,7 +50,7 @@ class Slice:
         s = torch.from_numpy(np.ascontiguousarray(coordinates))
         return self.origin + torch.tensordot(s, self.basis, 1)
 
-    def forward(self, step: int, columns: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    def forward(self, step: int, columns: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Apply one step to flattened values; drop those that no later step reads."""
         operation = self.program.steps[step]
         kept = {i: column for i, column in columns.items() if self.last_use[i] > step}
@@ -85,13 +83,12 @@ class Slice:
         return operation.windows(self.shapes[operation.inputs[0]]).numpy()
 
     def patterns(self, codes: np.ndarray) -> dict[int, Pattern]:
-        """Unpack codes (n, bytes) into the pattern of every step that has one."""
-        return {field.step: self._decode(field, codes) for field in self.fields}
+        """Unpack codes (n, bytes) into the pattern of every step that has one.
 
-    def codes(self, patterns: Mapping[int, Pattern]) -> np.ndarray:
-        """Pack patterns as `patterns` returns them; the inverse of `patterns`."""
-        rows = [self._encode(field.step, patterns[field.step]) for field in self.fields]
-        return np.concatenate(rows, 1) if rows else np.zeros((1, 0), np.uint8)
+        A code holds, step after step, one bit a rectifier unit (padded to bytes) and one byte a
+        pooling window: the place of its winner.
+        """
+        return {field.step: self._decode(field, codes) for field in self.fields}
 
     def maps(self, codes: np.ndarray, chunk: int = 4096) -> tuple[Tensor, Tensor]:
         """Return the affine map of every code: coefficients (n, d, k) and offsets (n, d).
@@ -149,16 +146,6 @@ class Slice:
         places = self.windows(field.step)[np.arange(shape.numel()), part]
         plane = self.shapes[self.program.steps[field.step].inputs[0]][1:].numel()
         return torch.from_numpy(places % plane).reshape(-1, *shape)
-
-    def _encode(self, step: int, pattern: Tensor) -> np.ndarray:
-        flat = pattern.flatten(1).numpy()
-        if isinstance(self.program.steps[step], Rectifier):
-            return np.packbits(flat, axis=1, bitorder="little")
-        shape = self.shapes[self.program.steps[step].inputs[0]]
-        plane, windows = shape[1:].numel(), self.windows(step)
-        channel = np.repeat(np.arange(shape[0]), flat.shape[1] // shape[0])
-        match = windows == (flat + plane * channel)[:, :, None]
-        return match.argmax(-1).astype(np.uint8)
 
     def _unflatten(self, value: int, column: np.ndarray) -> Tensor:
         return torch.from_numpy(column).reshape(-1, *self.shapes[value])

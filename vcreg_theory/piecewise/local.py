@@ -13,10 +13,14 @@ from .steps import MaxPool
 
 
 class LocalMap(NamedTuple):
-    """The affine maps ``z = map @ x.flatten() + offset`` of a batch of inputs."""
+    """The affine maps ``z = map @ x.flatten() + offset`` of a batch of inputs; callable on one."""
 
     map: Tensor
     offset: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return ``map @ x + offset`` for a batch ``x[B, ...]``, shape (B, d)."""
+        return (self.map @ x.flatten(1).unsqueeze(-1)).squeeze(-1) + self.offset
 
 
 def local_affine_map(model: nn.Module | Program, x: Tensor, *, chunk: int = 32) -> LocalMap:

@@ -27,7 +27,7 @@ __all__ = [
     "enumerate_regions_2d",
 ]
 
-CHUNK_BYTES = 12 * 2**20  # working set of one chunk; about the last-level cache of one core
+CHUNK_BYTES = 12 * 2**20  # of vertex values in one chunk, so that a round stays within the cache
 FLAT = 1e-12  # relative size below which a basis counts as degenerate
 
 
@@ -229,7 +229,7 @@ def _split_chunk(
     rows = max(CHUNK_BYTES // (8 * width), 64)
     table = VertexTable(columns)
     criterion = _criterion(plane, step, columns[key])
-    finished, rest = split(table, key, cells, criterion, max(8 * rows, 4 * table.size), limit)
+    finished, rest = split(table, key, cells, criterion, max(3 * rows, 4 * table.size), limit)
     todo = [(step, *chunk) for chunk in _chunks(table, rest, rows // 8)]
     whole = _join(finished, cells)
     if step == plane.fields[-1].step:

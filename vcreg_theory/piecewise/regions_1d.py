@@ -98,7 +98,7 @@ def enumerate_regions_1d(
     direction = x1.double() - x0.double()
     if not bool(direction.any()):
         raise ValueError("x0 and x1 must differ, got the same point twice")
-    line = Slice(model, x0, direction[None])
+    line = Slice(model, x0, direction[None], "x0")
     breaks, codes = _walk(line, max_regions)
     slope, offset = line.maps(codes)
     return Regions1D(torch.from_numpy(breaks), offset, slope[..., 0])

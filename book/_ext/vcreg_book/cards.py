@@ -43,25 +43,21 @@ class ClaimCard(SphinxDirective):
         return [card]
 
     def entry(self, claim):
-        """Return one claim: a head line, the statement, and a list of facts about it."""
-        theorem = inline(self, f"{{prf:ref}}`{claim.id}`")
-        head = nodes.paragraph(classes=["claim-head"])
+        """Return one claim: name and verdict, statement, and what it rests on."""
         name = nodes.strong("", f"{claim.id} ", *inline(self, claim.title), nodes.Text(" "))
-        head += [name, verdict_badge(claim.verdict)]
-        facts = nodes.field_list(classes=["claim-facts"])
-        hypotheses = nodes.bullet_list()
-        for text in claim.hypotheses:
-            hypotheses += nodes.list_item("", paragraph(self, text))
-        facts += self.fact("Proved in", nodes.paragraph("", "", *theorem))
-        if claim.hypotheses:
-            facts += self.fact("Hypotheses", hypotheses)
-        facts += self.fact("Refuted by", paragraph(self, claim.refuted_by))
-        facts += self.fact("Source", paragraph(self, origin(claim)))
-        return nodes.container("", head, paragraph(self, claim.statement), facts, classes=["claim"])
+        theorem = inline(self, f"{{prf:ref}}`{claim.id}`")
+        head = nodes.paragraph("", "", name, verdict_badge(claim.verdict), nodes.Text(" "))
+        head += theorem
+        parts = [head, paragraph(self, claim.statement)]
+        hypotheses = "; ".join(text.rstrip(".") for text in claim.hypotheses) or "none"
+        facts = {"Under": hypotheses, "Refuted by": claim.refuted_by, "Source": origin(claim)}
+        parts += [self.fact(label, text) for label, text in facts.items()]
+        return nodes.container("", *parts, classes=["claim"])
 
-    def fact(self, name, body):
-        """Return one field of the list of facts."""
-        return nodes.field("", nodes.field_name("", name), nodes.field_body("", body))
+    def fact(self, label, text):
+        """Return one fact as a paragraph with its name in front."""
+        name = nodes.inline("", f"{label} ", classes=["claim-key"])
+        return nodes.paragraph("", "", name, *inline(self, text), classes=["claim-fact"])
 
 
 def setup(app):

@@ -12,6 +12,7 @@ WORDS = {
     "trained": "trained network",
 }
 FIGURES = ("measured", "criterion", "n", "seed", "device", "checkpoint")
+REDUNDANT = {("kind", "symbolic"): {"n", "seed"}, ("device", "cpu"): {"device"}}
 
 
 def badge(text, *classes):
@@ -51,22 +52,23 @@ class CheckRecord(SphinxDirective):
         title = nodes.title("", "", badge(label, f"badge-{kind}"), nodes.Text(" "), *theorem)
         title += nodes.inline("", f" {claim}", classes=["check-claim"])
         box += [title, paragraph(self, record["statement"]), self.figures(record)]
-        if record.get("reason"):
-            box += paragraph(self, record["reason"], "check-reason")
         self.env.domaindata["std"]["anonlabels"][anchor] = (self.env.docname, anchor)
         return [box]
 
     def figures(self, record):
-        """Return the line of what was measured, by which criterion, and under what conditions."""
+        """Return the line of what was measured, by which criterion, under what conditions, why."""
         line = nodes.paragraph(classes=["check-figures"])
+        redundant = [REDUNDANT[item] for item in REDUNDANT if record[item[0]] == item[1]]
         for key in FIGURES:
             value = record.get(key)
-            if value in (None, "") or (key, value) == ("device", "cpu"):
+            if value in (None, "") or any(key in keys for keys in redundant):
                 continue
             text = f"{value:.12}" if key == "checkpoint" else shown(value)
             name = nodes.inline("", f"{key} ", classes=["check-key"])
             line += nodes.inline("", "", name, *inline(self, text), classes=["check-figure"])
             line += nodes.Text(" ")
+        if record.get("reason"):
+            line += nodes.inline("", "", *inline(self, record["reason"]), classes=["check-key"])
         return line
 
 
