@@ -3,7 +3,6 @@ PROFILE ?= quick
 JOBS ?= 2
 PORT ?= 8000
 VENV ?= .venv
-BENCH ?=
 ARGS ?=
 
 PYTHON := $(VENV)/bin/python
@@ -94,11 +93,12 @@ test: $(READY)  ## run the tests
 	@$(PYTHON) -m pytest $(ARGS)
 
 bench: $(READY)  ## run the benchmarks
-	@$(PYTHON) -m pytest tests/benchmarks --benchmark-enable $(ARGS)
+	@$(PYTHON) -m pytest -o addopts=-q tests/benchmarks $(ARGS)
 
 serve: book  ## build the book and serve it on this machine
 	@echo 'http://localhost:$(PORT)/ (Ctrl-C ends it)'
-	@$(PYTHON) -m http.server -d $(BUILD)/html -b localhost $(PORT) 2>/dev/null
+	@$(PYTHON) -m http.server -d $(BUILD)/html -b localhost $(PORT) >/dev/null 2>&1 \
+	  || { echo 'the server ended; if at once, the port is taken: make serve PORT=8001' >&2; exit 1; }
 
 check-site: book $(VENV)/.ready-web  ## open every page in Chromium and report what is wrong
 	@$(PYTHON) tools/check_site.py $(BUILD)/html $(ARGS)

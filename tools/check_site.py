@@ -26,8 +26,10 @@ FACTS = """() => ({
   ids: [...document.querySelectorAll('[id]')].filter(e => !e.closest('svg, mjx-container'))
        .map(e => e.id),
   links: [...document.querySelectorAll('a[href]')].map(a => a.href),
-  errors: [...document.querySelectorAll('mjx-merror, .MathJax_Error')].map(e =>
-       e.getAttribute('data-mjx-error') || e.title || e.textContent),
+  errors: [...document.querySelectorAll('mjx-merror')].map(e =>
+       e.getAttribute('data-mjx-error') || e.textContent),
+  unset: [...document.querySelectorAll('.math')].filter(e =>
+       !e.querySelector('mjx-container') && !e.closest('mjx-container')).map(e => e.textContent),
   unnamed: [...document.querySelectorAll('main img, article img')].filter(i =>
        !(i.alt || '').trim() || i.alt.startsWith('_images/') || i.alt.startsWith('../_images/'))
        .map(i => i.getAttribute('src')),
@@ -50,10 +52,11 @@ class Quiet(SimpleHTTPRequestHandler):
 
 def chromium():
     """Return the browser's path, or end with the name of the package that holds it."""
-    for name in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
-        if name and (path := shutil.which(name)):
+    names = ("chromium", "chromium-browser", "google-chrome")
+    for name in (os.environ["CHROMIUM"],) if "CHROMIUM" in os.environ else names:
+        if path := shutil.which(name):
             return path
-    sys.exit("no Chromium found: install Debian's package chromium, or set CHROMIUM to its path")
+    sys.exit("no Chromium found: install Debian's package chromium, or set CHROMIUM to a path")
 
 
 def launch(playwright):
@@ -113,6 +116,7 @@ def page_problems(facts):
     repeated = sorted({name for name in facts["ids"] if facts["ids"].count(name) > 1})
     yield from (f"id used more than once: {name}" for name in repeated)
     yield from (f"formula: {text}" for text in facts["errors"])
+    yield from (f"formula left as source: {text}" for text in facts["unset"])
     yield from (f"image without alt text: {source}" for source in facts["unnamed"])
 
 

@@ -83,7 +83,7 @@ def verify_identity(lhs: Any, rhs: Any = 0, *, witnesses: int = 6, seed: int = 0
     residual = (left - right).applyfunc(_simplify)
     worst = _worst_witness(left, right, witnesses, seed)
     exact = all(entry == 0 for entry in residual)
-    shown = residual[0, 0] if residual.shape == (1, 1) else residual
+    shown = sp.S.Zero if exact else residual[0, 0] if residual.shape == (1, 1) else residual
     return Identity(shown, worst, witnesses, exact and bool(worst <= sp.Float(10) ** -40))
 
 

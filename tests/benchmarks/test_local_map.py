@@ -93,7 +93,6 @@ def test_local_affine_map__resnet18(benchmark, model, images):
         "torch": torch.__version__,
     }
     benchmark.extra_info.update(info)
-    print(*(f"{key}: {value}" for key, value in info.items()), sep="\n")
     assert info["error"] < 1e-6 and info["map_error"] < 1e-5
     assert info["peak_mib"] is None or info["peak_mib"] <= 100
 
@@ -118,4 +117,3 @@ def test_exit_radius__resnet18(benchmark, model, images):
         "peak_mib": _peak_mib(many),
     }
     benchmark.extra_info.update(info)
-    print(*(f"{key}: {value}" for key, value in info.items()), sep="\n")

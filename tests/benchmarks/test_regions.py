@@ -37,4 +37,3 @@ def test_enumerate_regions_2d(benchmark, widths, half_width):
     info["peak_mib_of_the_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if benchmark.stats is not None:
         info["regions_per_second"] = len(regions) / benchmark.stats.stats.median
-    print(f"\n{widths}, half-width {half_width}: {info}")

@@ -22,10 +22,14 @@ class Claim:
     ----------
     id : str
         Identifier, also the label of the theorem in the chapter (``"B1.a"``).
-    title, statement : str
-        A short name and one sentence, in MyST with TeX.
-    paper, place : str
-        Paper A, B or C, and the place in it; ``"ours"`` if it is not in the paper.
+    title : str
+        A short name.
+    paper : str
+        The paper it belongs to, A, B or C.
+    place : str
+        The place in that paper; ``"ours"`` if it is not in the paper.
+    statement : str
+        One sentence, in MyST with TeX.
     hypotheses : tuple of str
         Everything the proof uses.
     refuted_by : str

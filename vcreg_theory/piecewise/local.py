@@ -60,7 +60,7 @@ def local_affine_map(model: nn.Module | Program, x: Tensor, *, chunk: int = 32) 
     One input costs min(d, D) passes through the linear part of the network, batched by `chunk`;
     cotangents if d <= D, else tangents. Inputs are taken one after another.
 
-    Claim: B1.a, Section 2 of arXiv 2303.00633.
+    Claim: B1.a.
 
     Examples
     --------

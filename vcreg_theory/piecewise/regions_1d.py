@@ -23,7 +23,8 @@ class Regions1D:
     ----------
     breakpoints : Tensor, shape (R + 1,)
         Increasing, from 0 to 1.
-    offset, slope : Tensor, shape (R, d)
+    offset : Tensor, shape (R, d)
+    slope : Tensor, shape (R, d)
         Taken from the piece's own pattern, so that short pieces are as accurate as long ones.
     """
 
