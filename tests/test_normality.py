@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy import integrate
 from scipy import stats as scipy_stats
 
-from vcreg_theory import normality, stats
+from vcreg_theory import models, normality, stats
+from vcreg_theory.density import exit_probability
 from vcreg_theory.normality import samples
+from vcreg_theory.piecewise import Kinks, kink_expansion
 from vcreg_theory.seeding import torch_generator
 
 INF = math.inf
@@ -434,6 +436,95 @@ def test_half_power_noise__crosses_where_it_says():
     assert float(normality.half_power_noise(local, 512, sigmas[20:])[0]) == float(sigmas[20])
 
 
+# Noise along a line
+
+
+def test_kinks_along__restricts_the_expansion():
+    x = normal("line point", 5)
+    u = normal("line direction", 5)
+    local = kink_expansion(models.mlp([5, 8, 3], seed=1), x)
+    line = normality.kinks_along(local, u)
+    for g in (-3.0, -0.2, 0.7, 4.0):
+        hinge = (local.normal @ (g * u) - local.distance).clamp_min(0)
+        full = local.value + local.map @ (g * u) + hinge @ local.jump
+        hinge = (g * line.normal[:, 0] - line.distance).clamp_min(0)
+        found = line.value + g * line.map[:, 0] + hinge @ line.jump
+        torch.testing.assert_close(found, full, rtol=1e-12, atol=1e-12)
+
+
+def test_kinks_along__leaves_out_parallel_boundaries():
+    local = Kinks(torch.ones(2), torch.eye(2), torch.ones(2, 1), torch.ones(1, 2), torch.ones(1))
+    line = normality.kinks_along(local, torch.tensor([0.0, 2.0]))
+    assert line.distance.tolist() == [0.5]
+    assert line.jump.tolist() == [[2.0]]
+
+
+@pytest.mark.parametrize("sigma", [0.05, 1.0])
+def test_moments_along__agrees_with_quadrature(sigma):
+    net = models.mlp([3, 6, 6, 2], seed=2)
+    x, u = normal("moments point", 3), normal("moments direction", 3)
+    found = normality.moments_along(net, x, u, sigma)
+    g = torch.linspace(-8.5, 8.5, 400_001, dtype=F64)
+    weight = torch.exp(-g.square() / 2)
+    weight = (weight / weight.sum())[:, None]
+    with torch.no_grad():
+        y = net(x + sigma * g[:, None] * u)
+    mean = (weight * y).sum(0)
+    second, third, fourth = ((weight * (y - mean) ** p).sum(0) for p in (2, 3, 4))
+    expected = mean, second, third / second**1.5, fourth / second**2 - 3
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got.detach(), want, rtol=1e-6, atol=1e-7)
+
+
+def test_moments_along__first_order_law_for_nearly_linear_units():
+    x, u = normal("soft point", 4), normal("soft direction", 4)
+    taus = np.geomspace(1e-4, 1e-3, 4)
+    layers = models.mlp([4, 8, 8, 1], seed=0)
+    gaps = []
+    for tau in taus:
+        soft = [torch.nn.LeakyReLU(1 - tau) if isinstance(m, torch.nn.ReLU) else m for m in layers]
+        soft = torch.nn.Sequential(*soft)
+        line = normality.kinks_along(kink_expansion(soft, x), u)
+        skewness, kurtosis = normality.predicted_skew_kurtosis(line, 0.5)
+        exact = normality.moments_along(soft, x, u, 0.5)
+        gaps.append(
+            [float(abs(exact.skewness - skewness)), float(abs(exact.excess_kurtosis - kurtosis))]
+        )
+    for gap in np.array(gaps).T:
+        assert stats.slope_interval(taus, gap, log=True).estimate == pytest.approx(2, abs=0.05)
+
+
+# Noise levels
+
+
+def test_safe_noise__exhausts_the_budget():
+    net, x = models.mlp([4, 16, 8, 2], seed=0), normal("safe", 6, 4)
+    sigma = normality.safe_noise(net, x, 512, 0.02)
+    for row, level in zip(x, sigma, strict=True):
+        union = exit_probability(net, row[None], float(level))
+        assert 512 * float(union) == pytest.approx(0.02, rel=1e-9)
+
+
+def test_safe_noise__limits():
+    relu = torch.nn.ReLU()
+    sigma = normality.safe_noise(torch.nn.Sequential(relu), torch.tensor([[0.0], [1.0]]), 1, 0.6)
+    assert sigma.tolist() == [math.inf, math.inf]  # one boundary: never above one half
+    sigma = normality.safe_noise(torch.nn.Sequential(relu), torch.tensor([[0.0]]), 10)
+    assert sigma.tolist() == [0.0]
+    assert sigma.dtype == torch.float32
+    linear = torch.nn.Linear(2, 1)
+    assert normality.safe_noise(linear, torch.ones(1, 2), 10).tolist() == [math.inf]
+
+
+def test_crossing_noise__first_crossing_on_a_logarithmic_axis():
+    sigmas = torch.tensor([0.01, 0.1, 1.0, 10.0])
+    shares = torch.tensor([[0.0, 0.5, 0.1], [0.2, 0.0, 0.1], [0.6, 0.0, 0.2], [0.1, 0.9, 0.1]])
+    found = normality.crossing_noise(sigmas, shares, 0.4)
+    assert found[0].item() == pytest.approx(10**-0.5)
+    assert found[1].item() == pytest.approx(0.01)
+    assert math.isinf(found[2].item())
+
+
 GOOD = dict(distance=[0.1], normals=[[1.0, 0.0]], jump=[[1.0]], matrix=[[1.0, 0.0]])
 
 
@@ -515,6 +606,22 @@ GOOD = dict(distance=[0.1], normals=[[1.0, 0.0]], jump=[[1.0]], matrix=[[1.0, 0.
             ),
             ValueError,
             "one entry more",
+        ),
+        (lambda: normality.safe_noise(torch.nn.ReLU(), torch.ones(1, 2), 0), ValueError, "n must"),
+        (
+            lambda: normality.crossing_noise(torch.tensor([1.0, 2.0]), torch.ones(3), 0.5),
+            ValueError,
+            "shares must have 2 rows",
+        ),
+        (
+            lambda: normality.crossing_noise(torch.tensor([2.0, 1.0]), torch.ones(2), 0.5),
+            ValueError,
+            "increasing",
+        ),
+        (
+            lambda: normality.moments_along(torch.nn.ReLU(), torch.ones(1), torch.zeros(1), 1.0),
+            ValueError,
+            "direction must not be zero",
         ),
     ],
 )

@@ -11,9 +11,7 @@ from ..piecewise.kinks import hyperplanes
 from ..piecewise.program import Program, lower
 
 
-def safe_noise(
-    model: nn.Module | Program, x: Tensor, n: int, budget: float = 0.01
-) -> Tensor:
+def safe_noise(model: nn.Module | Program, x: Tensor, n: int, budget: float = 0.01) -> Tensor:
     r"""Return the largest noise at which no test can reject much more often than its size.
 
     .. math:: \sigma_{\text{safe}} = \max\Big\{\sigma :

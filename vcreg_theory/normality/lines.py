@@ -1,6 +1,5 @@
 """Noise along one line through an input: the kinks it meets, and the exact moments it makes."""
 
-import torch
 from torch import Tensor, nn
 
 from .. import validation
@@ -41,6 +40,7 @@ def kinks_along(kinks: Kinks, direction: Tensor) -> Kinks:
 
     Examples
     --------
+    >>> import torch
     >>> one = torch.ones(1)
     >>> normal = torch.tensor([[0.6, 0.8]])
     >>> kinks = Kinks(one, normal, one[None], torch.ones(1, 2), one)
@@ -50,9 +50,7 @@ def kinks_along(kinks: Kinks, direction: Tensor) -> Kinks:
     """
     u = validation.tensor("direction", direction).flatten().to(kinks.normal)
     if u.numel() != kinks.normal.shape[1]:
-        raise ValueError(
-            f"direction must have {kinks.normal.shape[1]} entries, got {u.numel()}"
-        )
+        raise ValueError(f"direction must have {kinks.normal.shape[1]} entries, got {u.numel()}")
     if not bool(u.any()):
         raise ValueError("direction must not be zero")
     along = kinks.normal @ u
@@ -102,6 +100,7 @@ def moments_along(
     --------
     The half-wave of one standard normal variable.
 
+    >>> import torch
     >>> zero, one = torch.zeros(1), torch.ones(1)
     >>> round(moments_along(nn.ReLU(), zero, one, 1.0).skewness.item(), 4)
     1.6406
@@ -109,6 +108,8 @@ def moments_along(
     reach = _REACH * validation.positive("sigma", sigma)
     validation.tensor("direction", direction)
     validation.same_shape("x", validation.tensor("x", x), "direction", direction)
+    if not bool(direction.any()):
+        raise ValueError("direction must not be zero")
     step = reach * direction.double()
     pieces = enumerate_regions_1d(model, x.double() - step, x.double() + step)
     # The segment is [0, 1] there; here it is [-8.5, 8.5], with the input at zero.

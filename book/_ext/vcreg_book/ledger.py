@@ -12,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from .cards import verdict_badge
 from .overlay import build_folder
-from .records import WORDS, badge, inline, shown
+from .records import WORDS, badge, inline, paragraph, shown
 
 LOGGER = logging.getLogger(__name__)
 PAPERS = {
@@ -51,7 +51,7 @@ def record_link(record):
 
 
 class LedgerTable(SphinxDirective):
-    """One table per paper: claim, verdict, and every check with its figure and its place."""
+    """One table per paper: claim and verdict, and every check with its figure and its place."""
 
     def run(self):
         ledger = load(self.env)
@@ -72,27 +72,28 @@ class LedgerTable(SphinxDirective):
 
     def table(self, claims):
         table = nodes.table(classes=["ledger", "colwidths-given"])
-        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in (36, 24, 40)), cols=3)
-        head = nodes.row("", *(self.cell(nodes.Text(t)) for t in ("Claim", "Verdict", "Checks")))
+        group = nodes.tgroup("", *(nodes.colspec(colwidth=w) for w in (60, 40)), cols=2)
+        titles = (nodes.paragraph("", title) for title in ("Claim", "Verdict and checks"))
+        head = nodes.row("", *(nodes.entry("", title) for title in titles))
         body = nodes.tbody("", *(self.row(claim) for claim in claims))
         group += [nodes.thead("", head), body]
         table += group
         return table
 
-    def cell(self, *content):
-        return nodes.entry("", nodes.paragraph("", "", *content))
-
     def row(self, claim):
-        """Return the row of one claim; the title of a checked one leads to its theorem."""
-        identity = nodes.strong("", f"{claim['id']} ")
-        if claim["status"] == "open":
-            name = self.cell(identity, *inline(self, claim["title"]))
-            checks = self.cell(badge("open", "badge-open"), nodes.Text(" chapter not yet written"))
-            return nodes.row("", name, self.cell(verdict_badge(claim["verdict"])), checks)
-        theorem = inline(self, f"{{prf:ref}}`{claim['id']}`")
-        name = self.cell(identity, *inline(self, claim["title"]), nodes.Text(", "), *theorem)
-        checks = nodes.entry("", *self.checks(claim["records"]))
-        return nodes.row("", name, self.cell(verdict_badge(claim["verdict"])), checks)
+        """Return the row of one claim; an open one has no verdict, for nothing was checked."""
+        checked = claim["status"] == "checked"
+        name = nodes.strong("", f"{claim['id']} ", *inline(self, claim["title"]))
+        head = nodes.paragraph("", "", name)
+        if checked:
+            head += [nodes.Text(" "), *inline(self, f"{{prf:ref}}`{claim['id']}`")]
+            outcome = [verdict_badge(claim["verdict"])]
+        else:
+            outcome = [badge("open", "badge-open"), nodes.Text(" chapter not yet written")]
+        statement = paragraph(self, claim["statement"], "claim-fact")
+        outcome = nodes.paragraph("", "", *outcome)
+        checks = self.checks(claim["records"]) if checked else ()
+        return nodes.row("", nodes.entry("", head, statement), nodes.entry("", outcome, *checks))
 
     def checks(self, records):
         """Return one line per kind: its figures, each a link to the record."""

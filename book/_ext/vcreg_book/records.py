@@ -12,7 +12,7 @@ WORDS = {
     "trained": "trained network",
 }
 FIGURES = ("measured", "criterion", "n", "seed", "device", "checkpoint")
-REDUNDANT = {("kind", "symbolic"): {"n", "seed"}, ("device", "cpu"): {"device"}}
+NEEDLESS = {"symbolic": {"n", "seed", "device"}, "numeric": {"device"}, "control": {"device"}}
 
 
 def badge(text, *classes):
@@ -58,10 +58,9 @@ class CheckRecord(SphinxDirective):
     def figures(self, record):
         """Return the line of what was measured, by which criterion, under what conditions, why."""
         line = nodes.paragraph(classes=["check-figures"])
-        redundant = [REDUNDANT[item] for item in REDUNDANT if record[item[0]] == item[1]]
         for key in FIGURES:
             value = record.get(key)
-            if value in (None, "") or any(key in keys for keys in redundant):
+            if value in (None, "") or key in NEEDLESS.get(record["kind"], ()):
                 continue
             text = f"{value:.12}" if key == "checkpoint" else shown(value)
             name = nodes.inline("", f"{key} ", classes=["check-key"])
