@@ -166,6 +166,23 @@ def test_exit_probability__covariance_is_a_change_of_input_coordinates():
         torch.testing.assert_close(got, expected, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("on_the_left", [False, True])
+def test_exit_probability__tied_pool_belongs_to_the_first_entry(on_the_left):
+    """At 0 the entries of max(x, -x) tie; the cell of x is [0, 1], as a unit switches at 1."""
+    conv = nn.Conv2d(1, 1, (1, 2), padding=(0, 1), bias=False)  # x -> (w[1] x, w[0] x)
+    conv.weight.data = tensor([[[[-1.0, 1.0]]]]) * (-1 if on_the_left else 1)
+    shifted = nn.Conv2d(1, 1, 1)
+    shifted.weight.data.fill_(1.0), shifted.bias.data.fill_(-1.0)
+    net = nn.Sequential(conv, nn.MaxPool2d((1, 2)), shifted, nn.ReLU()).double()
+    x = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    exact = density.exit_probability(net, x, 1.0, method="exact")
+    assert float(exact) == pytest.approx(0.5 + stats.norm.sf(1.0), rel=1e-12)
+    generator = seeding.torch_generator(0, "tie")
+    rays = density.exit_probability(net, x, 1.0, method="ray", generator=generator, n_rays=4000)
+    share = round(4000 * float(rays))
+    assert stats.binomtest(share, 4000, float(exact)).pvalue > 1e-3
+
+
 def test_exit_probability__shapes_dtype_and_no_noise():
     net, x = mlp(0, 2, 8, 2).float(), points(0, 5, 2).float()
     for method in ("union", "lower", "exact", "ray"):
@@ -332,6 +349,17 @@ def test_pushforward_law__moments_cdf_and_density_agree_with_quadrature():
     z, h = np.linspace(-2, 2, 41) + 0.0123, 1e-6
     slope = (law.cdf(z + h) - law.cdf(z - h)) / (2 * h)
     np.testing.assert_allclose(slope, law.pdf(z), rtol=1e-6, atol=1e-8)
+
+
+def test_pushforward_law__density_where_two_pieces_meet_is_that_of_one():
+    leaky = nn.Sequential(nn.LeakyReLU(0.5)).double()
+    for sign in (1.0, -1.0):
+        scale = nn.Linear(1, 1, bias=False).double()
+        scale.weight.data.fill_(sign)
+        law = density.PushforwardLaw1D.from_model(nn.Sequential(scale, leaky), 0.0, 1.0)
+        at_knot = float(law.pdf(tensor([0.0])))
+        sides = [v / math.sqrt(2 * math.pi) for v in (1.0, 2.0)]
+        assert any(at_knot == pytest.approx(side, rel=1e-12) for side in sides)
 
 
 def test_pushforward_law__mixture_is_the_average_of_its_components():
@@ -561,6 +589,20 @@ def test_pushforward_density__integrates_to_the_bin_masses():
     assert 2 * stats.norm.sf(abs(float(score))) > 1e-3
 
 
+def test_pushforward_density__a_map_that_rounding_left_is_no_map():
+    """Each output is |x| for x < 0 and rounding for x > 0: one cell of four has a real density."""
+    net = nn.Sequential(nn.Linear(2, 4, bias=False), nn.ReLU(), nn.Linear(4, 2, bias=False))
+    net[0].weight.data = torch.cat([EYE, -EYE])
+    net[2].weight.data = torch.cat([1e-17 * EYE, EYE], 1)
+    regions = enumerate_regions_2d(net, ZERO, EYE, 10.0)
+    z = tensor([[0.5, 0.5], [1e-17, 1e-17]])
+    with pytest.raises(ValueError, match="3 of 4 regions"):
+        density.pushforward_density_2d(regions, ZERO, EYE, z)
+    found = density.pushforward_density_2d(regions, ZERO, EYE, z, continuous_part=True)
+    expected = torch.exp(-0.5 * z.square().sum(1)) / (2 * math.pi)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
 def test_pushforward_density__errors_name_what_is_wrong():
     net, z = mlp(13, 2, 16, 16, 2, last=nn.ReLU()), points(0, 3, 2)
     with pytest.raises(ValueError, match=r"have a map of rank below 2; use pushforward_bin"):
@@ -601,6 +643,15 @@ def test_law_total_variation__normal_laws_have_closed_forms():
     assert density.law_total_variation(first, wide) == pytest.approx(expected, abs=1e-14)
     assert density.law_total_variation(wide, first) == pytest.approx(expected, abs=1e-14)
     assert density.law_total_variation(first, first) == 0.0
+
+
+def test_law_total_variation__atoms_that_differ_by_rounding_are_one():
+    point, moved, apart = (
+        density.PushforwardLaw1D.gaussian_mixture(tensor([place]), tensor([0.0]))
+        for place in (0.3, 0.1 + 0.2, 0.3 + 1e-6)
+    )
+    assert density.law_total_variation(point, moved) == 0.0
+    assert density.law_total_variation(point, apart) == 1.0
 
 
 def test_total_variation_1d__affine_network_has_none_and_atoms_count():
@@ -678,3 +729,5 @@ def test_total_variation__errors_name_the_argument(generator):
         density.total_variation_2d(
             mlp(0, 2, 2), points(0, 2, 2), 0.1, generator=generator, n_samples=1
         )
+    with pytest.raises(ValueError, match="sigma must be positive"):
+        density.plane_regions(mlp(0, 2, 2), points(0, 2, 2), -0.1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from vcreg_theory import gaussian_measure as gm
+from vcreg_theory import polygons
 
 EYE, ZERO = torch.eye(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
 SKEW = torch.tensor([[1.3, 0.7], [0.7, 0.8]], dtype=torch.float64)
@@ -91,7 +92,10 @@ def test_polygon_probability__invariant_under_rotation_orientation_and_start(n, 
 @settings(max_examples=40)
 def test_clip_polygon__splits_mass_and_area(n, seed, level, angle):
     polygon, normal = convex(n, seed), tensor([math.cos(angle), math.sin(angle)])
-    parts = gm.clip_polygon(polygon, normal, level), gm.clip_polygon(polygon, -normal, -level)
+    parts = (
+        polygons.clip_polygon(polygon, normal, level),
+        polygons.clip_polygon(polygon, -normal, -level),
+    )
     offsets = torch.tensor([0, len(parts[0]), len(parts[0]) + len(parts[1])])
     masses = gm.polygon_probabilities(torch.cat(parts), offsets, tensor([0.3, 0.1]), SKEW)
     whole = gm.polygon_probability(polygon, tensor([0.3, 0.1]), SKEW)
@@ -101,19 +105,19 @@ def test_clip_polygon__splits_mass_and_area(n, seed, level, angle):
 
 
 def test_clip_polygons__treats_each_polygon_by_itself_and_keeps_empty_ones():
-    polygons = [convex(n, n) for n in (3, 5, 4, 7)]
+    shapes = [convex(n, n) for n in (3, 5, 4, 7)]
     offsets = torch.tensor([0, 3, 8, 8, 12, 19])  # an empty polygon in the middle
-    vertices = torch.cat(polygons)
+    vertices = torch.cat(shapes)
     levels = torch.repeat_interleave(tensor([0.1, 9.0, -9.0, 0.4]), torch.tensor([3, 5, 4, 7]))
-    out, ends = gm.clip_polygons(vertices, offsets, vertices[:, 0] - levels)
+    out, ends = polygons.clip_polygons(vertices, offsets, vertices[:, 0] - levels)
     expected = [
-        gm.clip_polygon(p, tensor([1, 0]), c)
-        for p, c in zip(polygons, (0.1, 9.0, -9.0, 0.4), strict=True)
+        polygons.clip_polygon(p, tensor([1, 0]), c)
+        for p, c in zip(shapes, (0.1, 9.0, -9.0, 0.4), strict=True)
     ]
     expected.insert(2, vertices[:0])
     assert ends.tolist() == [0, *np.cumsum([len(p) for p in expected])]
     assert torch.equal(out, torch.cat(expected))
-    assert len(expected[3]) == 0 and torch.equal(expected[1], polygons[1])
+    assert len(expected[3]) == 0 and torch.equal(expected[1], shapes[1])
 
 
 def test_polygon_probabilities__matches_single_polygons_and_mixtures_of_means():
@@ -124,6 +128,15 @@ def test_polygon_probabilities__matches_single_polygons_and_mixtures_of_means():
     for value, polygon in zip(got, polygons, strict=True):
         single = [gm.polygon_probability(polygon, m, SKEW) for m in means]
         assert float(value) == pytest.approx(np.mean(single), abs=1e-16)
+
+
+def test_polygon_probabilities__offsets_of_any_integer_type():
+    for kind in (torch.int32, torch.uint8):
+        offsets = torch.tensor([0, 4], dtype=kind)
+        mass = gm.polygon_probabilities(box(-9, 9, 0, 9), offsets, ZERO, EYE)
+        assert float(mass) == pytest.approx(0.5, abs=1e-14)
+    with pytest.raises(TypeError, match="offsets must be integers"):
+        gm.polygon_probabilities(box(-9, 9, 0, 9), tensor([0.0, 4.0]), ZERO, EYE)
 
 
 def test_polygon_probabilities__keeps_dtype():
@@ -178,6 +191,9 @@ def test_escape_probability__ignores_repeated_and_hidden_lines():
     plain = gm.escape_probability(d, n, sigma)
     again = torch.cat([d, d, d + 5.0]), torch.cat([n, n, n])
     torch.testing.assert_close(gm.escape_probability(*again, sigma), plain, rtol=1e-12, atol=0)
+    far = torch.cat([d, tensor([math.inf])]), torch.cat([n, outward([3.0])])
+    assert torch.equal(gm.escape_probability(*far, sigma), plain)
+    assert gm.escape_probability(far[0][3:], far[1][3:], sigma).tolist() == [0.0, 0.0]
 
 
 @given(st.integers(1, 30), st.integers(0, 10_000))
@@ -187,7 +203,7 @@ def test_escape_probability__agrees_with_clipping_a_large_window(lines, seed):
     d, n = tensor(rng.exponential(size=lines)), outward(rng.uniform(0, 6.3, lines))
     cell = box(-50, 50, -50, 50)
     for distance, normal in zip(d, n, strict=True):
-        cell = gm.clip_polygon(cell, normal, float(distance))
+        cell = polygons.clip_polygon(cell, normal, float(distance))
     got = gm.escape_probability(d, n, tensor([1.0]))
     assert float(got) == pytest.approx(1 - gm.polygon_probability(cell, ZERO, EYE), abs=1e-13)
 
@@ -206,12 +222,26 @@ def test_escape_probability__agrees_with_clipping_a_large_window(lines, seed):
             "offsets must rise from 0 to 4",
         ),
         (
-            lambda: gm.clip_polygons(box(0, 1, 0, 1), torch.tensor([0, 4]), torch.zeros(3)),
+            lambda: polygons.clip_polygons(box(0, 1, 0, 1), torch.tensor([0, 4]), torch.zeros(3)),
             "excess must have shape",
+        ),
+        (
+            lambda: polygons.clip_polygons(
+                box(0, 1, 0, 1), torch.tensor([0, 4]), torch.full((4,), math.nan)
+            ),
+            "excess must not be NaN",
         ),
         (
             lambda: gm.escape_probability(tensor([-1.0]), outward([0.0]), tensor([1.0])),
             "must not be negative",
+        ),
+        (
+            lambda: gm.escape_probability(tensor([1.0]), outward([0.0]), tensor([0.0])),
+            "sigma must be positive",
+        ),
+        (
+            lambda: gm.escape_probability(tensor([1.0]), outward([0.0]), tensor([math.nan])),
+            "sigma must be finite",
         ),
     ],
 )

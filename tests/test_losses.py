@@ -96,6 +96,7 @@ def test_vicreg_loss_module__returns_the_scalar(generator):
         ({"za": torch.zeros(4, 2)}, ValueError, "same shape"),
         ({"za": torch.full((4, 3), float("nan"))}, ValueError, "12 NaN or infinite of 12"),
         ({"za": torch.zeros(4)}, ValueError, r"shape \(4,\)"),
+        ({"za": torch.zeros(4, 0), "zb": torch.zeros(4, 0)}, ValueError, "at least 1 column"),
         ({"za": torch.zeros(4, 3, dtype=torch.int64)}, TypeError, "float32 or float64"),
         ({"za": torch.zeros(4, 3).double()}, ValueError, "dtype"),
         ({"gamma": 0.0}, ValueError, "gamma must be positive"),

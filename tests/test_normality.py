@@ -4,6 +4,7 @@ import itertools
 import math
 from types import SimpleNamespace
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -273,6 +274,27 @@ def test_piecewise_linear_moments__closed_forms():
     assert affine.mean.dtype == torch.float32
 
 
+@pytest.mark.parametrize("t", [2.0, 4.0, 6.0, -6.0])
+def test_piecewise_linear_moments__half_wave_beyond_a_far_kink(t):
+    """The moments of (g - t)_+ rest on the mass of one tail, however small it is."""
+    with mpmath.workdps(60):
+        q, phi = mpmath.ncdf(-t), mpmath.npdf(t)
+        raw = [
+            phi - t * q,
+            (1 + t**2) * q - t * phi,
+            (t**2 + 2) * phi - (t**3 + 3 * t) * q,
+            (t**4 + 6 * t**2 + 3) * q - (t**3 + 5 * t) * phi,
+        ]
+        m = raw[0]
+        second, third = raw[1] - m**2, raw[2] - 3 * m * raw[1] + 2 * m**3
+        fourth = raw[3] - 4 * m * raw[2] + 6 * m**2 * raw[1] - 3 * m**4
+        expected = [m, second, third / second**1.5, fourth / second**2 - 3]
+    got = one_kink(t, 1.0, slope=0.0)
+    # The fourth moment is a difference of terms about t^8 / 24 times as large.
+    rel = 1e-14 * (10 + t**8)
+    assert [float(v) for v in got] == pytest.approx([float(v) for v in expected], rel=rel, abs=rel)
+
+
 def test_piecewise_linear_moments__is_stable_for_narrow_steep_pieces():
     # The same function on one piece, and cut at many points: every digit must survive the cut.
     ends = torch.tensor([-INF, *(np.arange(-2000, 2001) * 0.0045), INF], dtype=F64)
@@ -513,6 +535,10 @@ def test_safe_noise__limits():
     assert sigma.tolist() == [0.0]
     assert sigma.dtype == torch.float32
     linear = torch.nn.Linear(2, 1)
+    images = normal("images", 2, 3, 2, 2)  # rows keep their batch dimension, whatever comes first
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.ReLU())
+    expected = normality.safe_noise(flat, images.flatten(1), 10)
+    assert torch.equal(normality.safe_noise(flat, images, 10), expected)
     assert normality.safe_noise(linear, torch.ones(1, 2), 10).tolist() == [math.inf]
 
 

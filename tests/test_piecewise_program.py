@@ -33,6 +33,7 @@ def _draw(generator, *shape):
         lambda x: (0.1 * x - 0.7) / 3 + (0.2 - x),
         lambda x: F.max_pool2d(x, 2) + F.avg_pool2d(x, 2),
         lambda x: F.max_pool2d(x, kernel_size=3, stride=1, padding=1),
+        lambda x: torch.flatten(input=x, start_dim=1),
         lambda x: x.mean((2, 3)),
         lambda x: torch.flatten(F.adaptive_avg_pool2d(x, 1), 1),
         lambda x: x.mean((2, 3), keepdim=True) - x,  # a sum that stretches one value
@@ -69,6 +70,19 @@ def test_lower__constant_larger_than_the_value(generator):
 def test_lower__program_is_returned_as_it_is():
     program = lower(nn.Sequential(nn.Linear(2, 2)))
     assert lower(program) is program
+
+
+def test_lower__layer_called_with_a_named_argument(generator):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = redraw(nn.Linear(3, 2).double(), seed=0)
+
+        def forward(self, x):
+            return self.layer(input=x)
+
+    model, x = Named(), _draw(generator, 2, 3)
+    assert torch.equal(lower(model)(x), model(x))
 
 
 def test_lower__single_layer():

@@ -31,6 +31,15 @@ def test_streams__global_generators_are_untouched():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_initialisation__seeds_no_device_but_the_cpu(monkeypatch):
+    """The generators of other devices are not put back on leaving, so they must not be seeded."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    with seeding.initialisation(0):
+        torch.nn.Linear(3, 3)
+    assert not seeded
+
+
 @pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError), (True, TypeError)])
 def test_streams__refuse_bad_seeds(seed, error):
     with pytest.raises(error, match="seed"):

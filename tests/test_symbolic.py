@@ -16,6 +16,7 @@ n = sp.symbols("n", integer=True, positive=True)
 TRUE = [
     ((x + y) ** 2, x**2 + 2 * x * y + y**2),
     (sp.sin(x) ** 2 + sp.cos(x) ** 2, 1),
+    (sp.sin(x) ** 2 + sp.cos(x) ** 2 - 1, 0),  # a difference: both sides vanish at the witnesses
     (sp.log(s**2), 2 * sp.log(s)),
     (sp.diff(sp.erf(x), x), 2 * sp.exp(-(x**2)) / sp.sqrt(sp.pi)),
     (sp.Integral(sp.exp(-(x**2)), (x, -sp.oo, sp.oo)), sp.sqrt(sp.pi)),
@@ -25,6 +26,7 @@ TRUE = [
 WRONG = [
     ((x + y) ** 2, x**2 + y**2),
     (sp.sin(x) ** 2 - sp.cos(x) ** 2, 1),
+    (sp.sin(x) ** 2 + sp.cos(x) ** 2 - 1 + sp.Rational(1, 10**30) * x, 0),
     (sp.log(s**2), sp.log(s)),
     (sp.diff(sp.erf(x), x), sp.exp(-(x**2)) / sp.sqrt(sp.pi)),
     (sp.Integral(sp.exp(-(x**2)), (x, 0, sp.oo)), sp.sqrt(sp.pi)),
@@ -81,6 +83,9 @@ def test_verify_identity__refuses_bad_input():
         verify_identity(x, x, witnesses=0)
     with pytest.raises(ValueError, match="declare the domain"):
         verify_identity(sp.Function("f")(x), sp.Function("f")(x))
+    for truth in (x == x, sp.Eq(x, y)):  # the slip for which the comma between the sides is missed
+        with pytest.raises(TypeError, match="expressions or matrices"):
+            verify_identity(truth)
 
 
 def test_random_rational__respects_assumptions():

@@ -6,6 +6,7 @@ uses one module does not depend on the others.
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 try:
     __version__ = version("vcreg-theory")
@@ -16,25 +17,28 @@ _MODULES = (
     "claims",
     "datasets",
     "density",
+    "gaussian_measure",
     "losses",
     "models",
     "normality",
     "piecewise",
     "plotting",
+    "polygons",
     "seeding",
     "stats",
     "symbolic",
     "training",
+    "validation",
 )
 
 __all__ = ["__version__", *_MODULES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

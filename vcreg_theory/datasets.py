@@ -1,6 +1,6 @@
 """Data sets that need no download, and the views that self-supervision trains on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -116,6 +116,10 @@ def contrast_noise_views(
     validation.tensor("images", images, ndim=4)
     validation.nonnegative("contrast", contrast)
     validation.nonnegative("noise", noise)
-    options = {"generator": generator, "device": images.device, "dtype": images.dtype}
+    options: dict[str, Any] = {
+        "generator": generator,
+        "device": images.device,
+        "dtype": images.dtype,
+    }
     factor = 1 + contrast * (2 * torch.rand(len(images), 1, 1, 1, **options) - 1)
     return factor * images + noise * torch.randn(images.shape, **options)

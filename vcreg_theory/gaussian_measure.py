@@ -12,11 +12,9 @@ from scipy import special
 from torch import Tensor
 
 from . import validation
-from .polygons import clip_polygon, clip_polygons, csr, links
+from .polygons import csr, links
 
 __all__ = [
-    "clip_polygon",
-    "clip_polygons",
     "escape_probability",
     "gaussian_parameters",
     "normal_tail",
@@ -136,7 +134,8 @@ def escape_probability(distance: Tensor, normal: Tensor, sigma: Tensor) -> Tenso
     Parameters
     ----------
     distance : Tensor, shape (J,)
-        Distances of the lines from the origin, not negative. The origin may lie on a line.
+        Distances of the lines from the origin, not negative. The origin may lie on a line; a line
+        at infinity bounds nothing.
     normal : Tensor, shape (J, 2)
         Unit normals that point out of the cell.
     sigma : Tensor, shape (S,)
@@ -150,7 +149,7 @@ def escape_probability(distance: Tensor, normal: Tensor, sigma: Tensor) -> Tenso
     Raises
     ------
     ValueError
-        If a shape is wrong or a distance is negative.
+        If a shape is wrong, a distance is negative, or a noise level is not positive.
 
     Notes
     -----
@@ -169,9 +168,13 @@ def escape_probability(distance: Tensor, normal: Tensor, sigma: Tensor) -> Tenso
         )
     if not bool((distance >= 0).all()):
         raise ValueError("distance must not be negative or NaN")
-    if len(distance) == 0:
+    validation.tensor("normal", normal)
+    if not bool((validation.tensor("sigma", sigma, ndim=1) > 0).all()):
+        raise ValueError(f"sigma must be positive, got {sigma.tolist()}")
+    near = distance.isfinite()
+    d, n = distance[near].double().clamp_min(_TOUCHING), normal[near].double()
+    if len(d) == 0:
         return torch.zeros_like(sigma, dtype=torch.float64)
-    d, n = distance.double().clamp_min(_TOUCHING), normal.double()
     lower, upper = _bounding_parts(d, n)
     height = d / sigma.double().unsqueeze(1)
     flux = _owens_t(height, upper / d) - _owens_t(height, lower / d)

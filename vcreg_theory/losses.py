@@ -4,7 +4,7 @@ Statistics are computed in float32 at least, whatever autocast says: a half-prec
 overflows at feature scales that occur in training.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,8 @@ def vicreg_loss(
     gamma : float
         Target standard deviation, positive.
     eps : float
-        Number added to the variance inside the root, not negative.
+        Number added to the variance inside the root, not negative. With zero the loss has no
+        gradient where a coordinate is constant on the batch.
     convention : {"official", "paper"}
         How the terms of the two views combine. "official", the released code:
         :math:`s` is the mean over samples and coordinates of the squared difference and :math:`v`
@@ -67,7 +68,7 @@ def vicreg_loss(
     Raises
     ------
     ValueError
-        If shapes differ, n < 2, an entry is not finite, or a parameter is out of range.
+        If shapes differ, n < 2 or d < 1, an entry is not finite, or a parameter is out of range.
 
     Notes
     -----
@@ -83,9 +84,10 @@ def vicreg_loss(
     [0.0, 0.0, 0.0, 0.0]
     """
     za, zb = _embeddings(za, zb)
-    for name, weight in (("invariance", invariance), ("variance", variance), ("eps", eps)):
-        validation.nonnegative(name, weight)
+    validation.nonnegative("invariance", invariance)
+    validation.nonnegative("variance", variance)
     validation.nonnegative("covariance", covariance)
+    validation.nonnegative("eps", eps)
     validation.positive("gamma", gamma)
     validation.member("convention", convention, CONVENTIONS)
     with torch.autocast(za.device.type, enabled=False):
@@ -108,7 +110,7 @@ class VICRegLoss(nn.Module):
     0
     """
 
-    def __init__(self, **options: float | str):
+    def __init__(self, **options: Any):
         super().__init__()
         self.options = options
         vicreg_loss(torch.zeros(2, 1), torch.zeros(2, 1), **options)  # refuse bad options now
@@ -126,6 +128,8 @@ def _embeddings(za: Tensor, zb: Tensor) -> tuple[Tensor, Tensor]:
     validation.tensor("za", za, ndim=2, min_rows=2)
     validation.tensor("zb", zb, ndim=2, min_rows=2)
     validation.same_shape("za", za, "zb", zb)
+    if za.shape[1] == 0:
+        raise ValueError(f"za and zb must have at least 1 column, got shape {tuple(za.shape)}")
     return za, zb
 
 

@@ -65,7 +65,7 @@ def clip_polygons(vertices: Tensor, offsets: Tensor, excess: Tensor) -> tuple[Te
     Raises
     ------
     ValueError
-        If the shapes do not fit together.
+        If the shapes do not fit together or `excess` holds a NaN.
 
     Notes
     -----
@@ -83,6 +83,8 @@ def clip_polygons(vertices: Tensor, offsets: Tensor, excess: Tensor) -> tuple[Te
     vertices, offsets = csr(vertices, offsets)
     if excess.shape != vertices.shape[:1]:
         raise ValueError(f"excess must have shape ({len(vertices)},), got {tuple(excess.shape)}")
+    if bool(excess.isnan().any()):
+        raise ValueError("excess must not be NaN")
     _, following, owner = links(offsets)
     after = excess[following]
     keep = excess <= 0
@@ -136,6 +138,9 @@ def csr(vertices: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Return a checked list of polygons."""
     vertices = validation.tensor("vertices", torch.as_tensor(vertices), ndim=2)
     offsets = torch.as_tensor(offsets, device=vertices.device)
+    if offsets.is_floating_point():
+        raise TypeError(f"offsets must be integers, got {offsets.dtype}")
+    offsets = offsets.long()
     if vertices.shape[1] != 2:
         raise ValueError(f"vertices must have shape (total, 2), got {tuple(vertices.shape)}")
     rising = offsets.ndim == 1 and len(offsets) > 0 and bool((offsets[1:] >= offsets[:-1]).all())

@@ -91,5 +91,6 @@ def initialisation(seed: int, stream: str = "weights") -> Iterator[None]:
     True
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_generator(seed, stream).initial_seed())
+        # torch.manual_seed would also reseed the generators of every GPU, for good.
+        torch.default_generator.manual_seed(torch_generator(seed, stream).initial_seed())
         yield

@@ -24,7 +24,7 @@ class Identity(NamedTuple):
     residual : Expr or Matrix
         The difference of the two sides after simplification.
     worst : Expr
-        Largest relative difference of the two sides over the witnesses.
+        Largest difference of the two sides over the witnesses, relative to their terms.
     witnesses : int
         Number of random points used.
     holds : bool
@@ -41,8 +41,11 @@ def verify_identity(lhs: Any, rhs: Any = 0, *, witnesses: int = 6, seed: int = 0
     r"""Check ``lhs = rhs`` by simplification and at random exact rational points.
 
     .. math:: \operatorname{simplify}(\ell - r) = 0
-        \quad\text{and}\quad |\ell(q) - r(q)| \le 10^{-40}\,(|\ell(q)| + |r(q)|)
-        \ \text{ for random } q \in \mathbb{Q}^m .
+        \quad\text{and}\quad |\ell(q) - r(q)| \le 10^{-40} \sum_t |t(q)|
+        \ \text{ for random } q \in \mathbb{Q}^m ,
+
+    with :math:`t` the terms of both sides: their sum of sizes is above zero where a side that is
+    written as a difference vanishes.
 
     Parameters
     ----------
@@ -63,6 +66,8 @@ def verify_identity(lhs: Any, rhs: Any = 0, *, witnesses: int = 6, seed: int = 0
     ------
     ValueError
         If the shapes differ, or no random point can be evaluated to a finite number.
+    TypeError
+        If a side is a truth value or an equation.
 
     Notes
     -----
@@ -97,6 +102,8 @@ def _matrices(lhs: Any, rhs: Any) -> tuple[sp.Matrix, sp.Matrix]:
 
 def _matrix(side: Any) -> sp.Matrix:
     value = sp.sympify(side)
+    if not isinstance(value, sp.Expr | sp.MatrixBase):
+        raise TypeError(f"lhs and rhs must be expressions or matrices, got {side!r}")
     matrix = value if isinstance(value, sp.MatrixBase) else sp.Matrix([[value]])
     return sp.Matrix(matrix).doit()
 
@@ -131,11 +138,13 @@ def _worst_witness(left: sp.Matrix, right: sp.Matrix, witnesses: int, seed: int)
 def _relative_gap(left: Iterable[sp.Expr], right: Iterable[sp.Expr]) -> sp.Expr | None:
     gaps = [sp.S.Zero]
     for a, b in zip(left, right, strict=True):
-        a, b = sp.N(a, _DIGITS), sp.N(b, _DIGITS)
-        if not (a.is_number and b.is_number and sp.Abs(a - b).is_finite):
+        terms = [*sp.Add.make_args(a), *sp.Add.make_args(b)]
+        # Each side is evaluated whole, so that SymPy raises its precision where terms cancel.
+        gap = sp.Abs(sp.N(a, _DIGITS) - sp.N(b, _DIGITS))
+        scale = sum(sp.Abs(sp.N(term, _DIGITS)) for term in terms)
+        if not (gap.is_number and gap.is_finite and scale.is_number and scale.is_finite):
             return None
-        scale = sp.Abs(a) + sp.Abs(b)
-        gaps.append(sp.Abs(a - b) / scale if scale != 0 else sp.S.Zero)
+        gaps.append(gap / scale if scale != 0 else sp.S.Zero)
     return max(gaps)
 
 

@@ -61,8 +61,9 @@ def test_symbolic__raises_for_a_wrong_identity():
 
 def test_trained__needs_a_hash():
     claims.trained("B1.a", "s", 0.0, checkpoint="a" * 64, **OK)
-    with pytest.raises(ValueError, match="sha256"):
-        claims.trained("B1.a", "s", 0.0, checkpoint="abc", **OK)
+    for wrong in ("abc", "x" * 64, "a" * 65):
+        with pytest.raises(ValueError, match="sha256"):
+            claims.trained("B1.a", "s", 0.0, checkpoint=wrong, **OK)
 
 
 @pytest.mark.parametrize(

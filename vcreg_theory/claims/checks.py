@@ -7,6 +7,7 @@ of the claim to a case whose hypothesis is broken and passes only if the criteri
 
 import html
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -117,7 +118,7 @@ def trained(
     --------
     >>> trained("B1.a", "residual", 0.0, checkpoint="0" * 64, at_most=1e-10, reason="rounding")
     """
-    if not isinstance(checkpoint, str) or len(checkpoint) != 64:
+    if not isinstance(checkpoint, str) or not re.fullmatch("[0-9a-f]{64}", checkpoint):
         raise ValueError(f"checkpoint must be a sha256 hex digest, got {checkpoint!r}")
     _record(build("trained", claim, statement, measured, checkpoint=checkpoint, **criterion))
 

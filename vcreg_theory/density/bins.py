@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from .. import gaussian_measure, validation
-from ..polygons import ranks, repeat_polygons
+from ..piecewise.regions import Regions2D
+from ..polygons import clip_polygons, ranks, repeat_polygons
 from .plane import region_masses
 
 
 def pushforward_bin_probabilities(
-    regions: object,
+    regions: Regions2D,
     mean: Tensor,
     covariance: Tensor,
     edges_x: Tensor,
@@ -114,5 +115,5 @@ def _cut_into_bins(
         height, owner = values(vertices, offsets, parent)
         constant = high[parent[owner]] == low[parent[owner]]
         excess = torch.where(constant, -1.0, side * (height - bound[owner]))
-        vertices, offsets = gaussian_measure.clip_polygons(vertices, offsets, excess)
+        vertices, offsets = clip_polygons(vertices, offsets, excess)
     return vertices, offsets, parent, place

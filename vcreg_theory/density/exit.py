@@ -1,11 +1,14 @@
 """The probability that Gaussian noise leaves an activation cell, and the bound it gives."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .. import gaussian_measure, validation
 from ..gaussian_measure import normal_tail
-from ..piecewise.kinks import hyperplanes
+from ..piecewise.inputs import single
+from ..piecewise.kinks import cell_margins
 from ..piecewise.program import Program, lower
 from ..piecewise.rays import exit_radius
 
@@ -34,8 +37,8 @@ def exit_probability(
     model : nn.Module or Program
         Piecewise-affine network.
     x : Tensor, shape (B, ...)
-        Inputs. Where one lies on a boundary, its cell is the one that the hyperplanes of a
-        rectifier that is off describe.
+        Inputs. Where one lies on a boundary, its cell is that of `activation_pattern`: a rectifier
+        at zero is off, and the first of several equal entries of a pooling window wins.
     sigma : float or Tensor, shape (S,)
         Noise levels, in input units; zero gives probability zero.
     method : {"union", "lower", "exact", "ray"}
@@ -93,7 +96,7 @@ def total_variation_bound(
     prototypes: Tensor,
     sigma: float | Tensor,
     method: str = "union",
-    **options: object,
+    **options: Any,
 ) -> Tensor:
     r"""Bound the total variation between the law of the output and the prototype mixture.
 
@@ -176,15 +179,14 @@ def _whitened_halfspaces(
     program: Program, row: Tensor, factor: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return distances and outward unit normals in coordinates where the noise is isotropic."""
-    planes = hyperplanes(program, row.unsqueeze(0))
-    value, gradient = planes.preactivation.double(), planes.gradient.double()
+    planes = cell_margins(program, single(program, "x", row.unsqueeze(0)))
+    margin, gradient = (v.double() for v in planes)
     if factor is not None:
         gradient = gradient @ factor
     steepness = gradient.norm(dim=1)
     moving = steepness > 0
-    value, gradient, steepness = value[moving], gradient[moving], steepness[moving]
-    outward = torch.where(value > 0, -1.0, 1.0) / steepness
-    return value.abs() / steepness, gradient * outward.unsqueeze(1)
+    margin, gradient, steepness = margin[moving], gradient[moving], steepness[moving]
+    return margin.abs() / steepness, -gradient / steepness.unsqueeze(1)
 
 
 def _by_rays(

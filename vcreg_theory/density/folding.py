@@ -1,12 +1,15 @@
 """The entropy of an invertible piecewise-affine image, and what folding takes from it."""
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .quadrature import panel_integral
+
+if TYPE_CHECKING:
+    from .law import PushforwardLaw1D
 
 
 class EntropyIdentity(NamedTuple):
@@ -23,7 +26,7 @@ class EntropyIdentity(NamedTuple):
         return self.entropy - (self.input_entropy + self.log_jacobian - self.folding_loss)
 
 
-def entropy_identity(law: "PushforwardLaw1D") -> EntropyIdentity:  # noqa: F821
+def entropy_identity(law: "PushforwardLaw1D") -> EntropyIdentity:
     r"""Return both sides of the entropy identity of a piecewise-affine map that is nowhere flat.
 
     .. math:: H(Z) = H(X) + \mathbb E \log|f'(X)| - H(\Omega \mid Z)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from .. import validation
 from ..piecewise.program import Program
-from ..piecewise.regions import enumerate_regions_1d
+from ..piecewise.regions import Regions1D, enumerate_regions_1d
 from .folding import EntropyIdentity, entropy_identity
-from .quadrature import chunked, panel_edges
+from .quadrature import Points, chunked, panel_edges
 from .truncated import common_values, normal_between, truncated_moments
 
 # Half-width of the enumerated window in standard deviations: Q(38) is below 1e-315.
@@ -98,7 +98,7 @@ class PushforwardLaw1D:
 
     @classmethod
     def from_regions(
-        cls, regions: object, mean: float, std: float, *, coordinate: int = 0
+        cls, regions: Regions1D, mean: float, std: float, *, coordinate: int = 0
     ) -> "PushforwardLaw1D":
         """Return the law of one output along a line, for a Gaussian position on that line.
 
@@ -161,22 +161,23 @@ class PushforwardLaw1D:
         """Probability of each piece, weight included."""
         return self.weight * normal_between(self.lower, self.upper)
 
-    def cdf(self, z: Tensor) -> Tensor:
+    def cdf(self, z: Points) -> Points:
         """Return the probability of values up to `z`, of any shape."""
         return chunked(lambda v: self._steps(v) + self._continuous(v), z, self.slope.numel())
 
-    def continuous_cdf(self, z: Tensor) -> Tensor:
+    def continuous_cdf(self, z: Points) -> Points:
         """Return the probability of values up to `z` in the part without atoms."""
         return chunked(self._continuous, z, self.slope.numel())
 
-    def pdf(self, z: Tensor) -> Tensor:
+    def pdf(self, z: Points) -> Points:
         """Return the density at `z` of the part without atoms."""
         return chunked(lambda v: self.piece_densities(v).sum(-1), z, self.slope.numel())
 
     def piece_densities(self, z: Tensor) -> Tensor:
         """Return the part of the density that each piece contributes at ``z[M]``, shape (M, R)."""
         standard = self._standardized(z)
-        inside = (standard > self.lower) & (standard < self.upper) & (self.slope != 0)
+        # Half open: a point where two pieces meet belongs to one of them, not to none.
+        inside = (standard >= self.lower) & (standard < self.upper) & (self.slope != 0)
         steepness = torch.where(self.slope == 0, 1.0, self.slope.abs())
         height = self.weight / steepness / (2 * torch.pi) ** 0.5
         return torch.where(inside, height * torch.exp(-0.5 * standard**2), 0.0)
@@ -250,7 +251,7 @@ class PushforwardLaw1D:
 
     def _moment(self, offset: Tensor, order: int) -> Tensor:
         """Return a raw moment of order 1 or 2 of ``offset + slope * G`` over all pieces."""
-        mass, first, second = truncated_moments(self.lower, self.upper)
+        mass, first, second = truncated_moments(self.lower, self.upper, 2)
         if order == 1:
             return (self.weight * (offset * mass + self.slope * first)).sum()
         terms = offset**2 * mass + 2 * offset * self.slope * first + self.slope**2 * second

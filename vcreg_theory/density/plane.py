@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .. import gaussian_measure, validation
+from ..piecewise.regions import Regions2D
 from ..polygons import edge_halfplanes
 
 _ENTRIES_AT_ONCE = 2**22
@@ -12,7 +13,7 @@ _MISSING_MASS = 1e-8
 
 
 def pushforward_density_2d(
-    regions: object,
+    regions: Regions2D,
     mean: Tensor,
     covariance: Tensor,
     z: Tensor,
@@ -95,7 +96,7 @@ def pushforward_density_2d(
     return torch.cat(parts).to(z) if parts else z.new_zeros(0)
 
 
-def region_masses(regions: object, mean: Tensor, covariance: Tensor) -> Tensor:
+def region_masses(regions: Regions2D, mean: Tensor, covariance: Tensor) -> Tensor:
     """Return the mass of every cell; raise if the cells leave out more than rounding."""
     mass = gaussian_measure.polygon_probabilities(
         regions.vertices.double(), regions.offsets, mean, covariance

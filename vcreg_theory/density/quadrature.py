@@ -1,10 +1,13 @@
 """Integrals over the line of functions that are smooth between known points."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Points = TypeVar("Points", Tensor, np.ndarray)
 
 # The mass beyond 12 standard deviations is below 2e-33.
 _REACH = 12.0
@@ -63,7 +66,7 @@ def panel_integral(f: Callable[[Tensor], Tensor], edges: Tensor, width: int) -> 
     return torch.stack(parts).sum(0)
 
 
-def chunked(f: Callable[[Tensor], Tensor], z: Tensor | np.ndarray, width: int) -> object:
+def chunked(f: Callable[[Tensor], Tensor], z: Points, width: int) -> Points:
     """Apply an elementwise function piece by piece; return the kind of `z`, in float64."""
     points = torch.as_tensor(z, dtype=torch.float64)
     rows = max(1, _ENTRIES_AT_ONCE // max(1, width))

@@ -15,17 +15,24 @@ def normal_between(lower: Tensor, upper: Tensor) -> Tensor:
     return normal_tail(near) - normal_tail(far)
 
 
-def truncated_moments(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Return the moments of order 0, 1 and 2 of the standard normal between two points.
+def truncated_moments(lower: Tensor, upper: Tensor, order: int) -> list[Tensor]:
+    r"""Return the moments of order 0 to `order` of the standard normal between two points.
 
-    With :math:`\varphi` the normal density, :math:`m_1 = \varphi(l) - \varphi(u)` and
-    :math:`m_2 = m_0 + l\varphi(l) - u\varphi(u)`; none is divided by the mass :math:`m_0`.
+    .. math:: m_q = \int_l^u t^q \varphi(t)\, dt
+        = (q-1)\, m_{q-2} + l^{q-1} \varphi(l) - u^{q-1} \varphi(u)
+
+    None is divided by the mass :math:`m_0`.
     """
     ends = torch.stack([lower, upper])
     density = torch.exp(-0.5 * ends**2) / math.sqrt(2 * math.pi)
-    leverage = torch.where(torch.isinf(ends), 0.0, ends) * density
-    mass = normal_between(lower, upper)
-    return mass, density[0] - density[1], mass + leverage[0] - leverage[1]
+    ends = torch.where(torch.isinf(ends), 0.0, ends)  # where the density vanishes faster
+    moments = [normal_between(lower, upper)]
+    for q in range(1, order + 1):
+        boundary = ends ** (q - 1) * density
+        moments.append(boundary[0] - boundary[1])
+        if q > 1:
+            moments[q] = moments[q] + (q - 1) * moments[q - 2]
+    return moments
 
 
 def common_values(values: Tensor, selected: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .. import validation
 from ..piecewise.program import Program
-from ..piecewise.regions import enumerate_regions_2d
+from ..piecewise.regions import Regions2D, enumerate_regions_2d
 from .mixture import prototype_mixture
 from .plane import pushforward_density_2d
 
@@ -29,7 +29,7 @@ def total_variation_2d(
     *,
     generator: torch.Generator,
     n_samples: int = 20_000,
-    regions: object = None,
+    regions: Regions2D | None = None,
 ) -> Estimate:
     r"""Estimate the total variation for two inputs and two outputs, without bias.
 
@@ -93,7 +93,7 @@ def total_variation_2d(
     return Estimate(float(loss.mean()), float(loss.std() / n_samples**0.5))
 
 
-def plane_regions(model: nn.Module | Program, prototypes: Tensor, sigma: float) -> object:
+def plane_regions(model: nn.Module | Program, prototypes: Tensor, sigma: float) -> Regions2D:
     """Return the cells of the input plane within nine standard deviations of the prototypes.
 
     Parameters
@@ -107,10 +107,22 @@ def plane_regions(model: nn.Module | Program, prototypes: Tensor, sigma: float) 
     Regions2D
         In input coordinates: origin zero, standard basis.
 
+    Raises
+    ------
+    ValueError
+        If `prototypes` has not the shape (N, 2) or `sigma` is not positive.
+
     Notes
     -----
     Claim: B2.a.
+
+    Examples
+    --------
+    >>> points = torch.zeros(1, 2, dtype=torch.float64)
+    >>> len(plane_regions(nn.Linear(2, 2).double(), points, 1.0))  # affine: one cell
+    1
     """
+    sigma = validation.positive("sigma", sigma)
     prototypes = validation.tensor("prototypes", prototypes, ndim=2, min_rows=1)
     if prototypes.shape[1] != 2:
         raise ValueError(f"prototypes must have shape (N, 2), got {tuple(prototypes.shape)}")

@@ -54,7 +54,9 @@ def safe_noise(model: nn.Module | Program, x: Tensor, n: int, budget: float = 0.
     program = lower(model)
     validation.tensor("x", x, ndim=(2, 3, 4, 5), min_rows=1)
     share = validation.probability("budget", budget) / validation.integer("n", n, at_least=1)
-    found = [_largest_noise(hyperplanes(program, row).distance.double(), share) for row in x]
+    found = [
+        _largest_noise(hyperplanes(program, row).distance.double(), share) for row in x.split(1)
+    ]
     return torch.tensor(found, dtype=x.dtype, device=x.device)
 
 

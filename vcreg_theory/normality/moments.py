@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import validation
+from ..density.truncated import truncated_moments
 
 _NARROW = 1.0  # pieces up to this width are integrated by quadrature, wider ones by recursion
 _NODES = 12  # Gauss-Legendre error below 1e-26 on a narrow piece
@@ -27,25 +28,6 @@ def _density(t: Tensor) -> Tensor:
     return torch.exp(-t.square() / 2) / math.sqrt(2 * math.pi)
 
 
-def _mass(a: Tensor, b: Tensor) -> Tensor:
-    """Return the normal mass of [a, b], from the nearer tail so that no digits cancel."""
-    flip = a > 0
-    low, high = torch.where(flip, -b, a), torch.where(flip, -a, b)
-    return torch.special.ndtr(high) - torch.special.ndtr(low)
-
-
-def _truncated_moments(a: Tensor, b: Tensor) -> list[Tensor]:
-    """Return the integrals of ``t^q phi(t)`` over [a, b] for q = 0..4, by recursion."""
-    moments = [_mass(a, b), _density(a) - _density(b)]
-    # At an infinite end t^(q-1) phi(t) is 0; the zero put in its place keeps gradients finite.
-    density = [torch.where(t.isinf(), 0.0, _density(t)) for t in (a, b)]
-    a, b = (torch.where(t.isinf(), 0.0, t) for t in (a, b))
-    for q in (2, 3, 4):
-        boundary = a ** (q - 1) * density[0] - b ** (q - 1) * density[1]
-        moments.append((q - 1) * moments[q - 2] + boundary)
-    return moments
-
-
 class _Pieces:
     """Pieces of one line, ready to integrate powers of an affine function on each."""
 
@@ -57,7 +39,7 @@ class _Pieces:
         nodes, weights = (torch.as_tensor(v).to(a) for v in np.polynomial.legendre.leggauss(_NODES))
         self.nodes = middle + half * nodes
         self.weights = half * weights * _density(self.nodes)
-        self.moments = _truncated_moments(a, b)
+        self.moments = truncated_moments(a, b, 4)
 
     def expectation(self, offsets: Tensor, slopes: Tensor, power: int) -> Tensor:
         """Return the mean of ``(offset + slope g)^power`` over all pieces."""

@@ -62,14 +62,14 @@ class VertexTable:
     def interpolate(self, a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> None:
         """Append the rows ``(1 - weight) row[a] + weight row[b]``."""
         start, self.size = self.size, self.size + len(a)
-        weight = torch.from_numpy(weight)[:, None]
+        share = torch.from_numpy(weight)[:, None]
         for key, column in self._columns.items():
             if len(column) < self.size:
                 self._columns[key] = column = grown(column, start, self.size)
             new = column[start : self.size]
             np.take(column, a, 0, out=new, mode="clip")
-            new, end = torch.from_numpy(new), torch.from_numpy(column.take(b, 0))
-            torch.lerp(new, end, weight, out=new)
+            begin, end = torch.from_numpy(new), torch.from_numpy(column.take(b, 0))
+            torch.lerp(begin, end, share, out=begin)  # in place: `begin` is `new`
 
     def restrict(self, cells: Cells, points: int) -> tuple[dict[int, np.ndarray], Cells]:
         """Return the columns with the rows that `cells` refer to, and the cells that refer to them.

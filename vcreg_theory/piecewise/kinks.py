@@ -90,14 +90,21 @@ def hyperplanes(model: nn.Module | Program, x: Tensor) -> Hyperplanes:
     program = lower(model)
     x = single(program, "x", x)
     with exact_arithmetic(x):
-        found = _boundaries(program, piece_at(program, x), x)
-        margin = _join([b.margin[b.real] * b.sign[b.real] for b in found], x, ())
-        gradient = _join(
-            [b.gradient[b.real] * b.sign[b.real].unsqueeze(1) for b in found], x, (x.numel(),)
-        )
+        margin, gradient, sign = _joined_boundaries(program, x)
         norm = torch.linalg.vector_norm(gradient, dim=1)
         distance = torch.where(norm > 0, margin.abs() / norm, torch.inf)
-    return Hyperplanes(distance, margin, gradient)
+    return Hyperplanes(distance, sign * margin, sign.unsqueeze(1) * gradient)
+
+
+def cell_margins(program: Program, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the margins (U,) of the cell of `x`, a batch of one, and their gradients (U, D).
+
+    They are the preactivations and gradients of `hyperplanes` with the sign that makes them
+    nonnegative throughout the cell, on its boundary too, where a preactivation is zero and has no
+    sign of its own.
+    """
+    with exact_arithmetic(x):
+        return _joined_boundaries(program, x)[:2]
 
 
 def kink_expansion(model: nn.Module | Program, x: Tensor, *, pooling: str = "refuse") -> Kinks:
@@ -170,6 +177,14 @@ def kink_expansion(model: nn.Module | Program, x: Tensor, *, pooling: str = "ref
     return Kinks(
         _join(distance, x, ()), _join(normal, x, (size,)), _join(jump, x, (d,)), map_, value
     )
+
+
+def _joined_boundaries(program: Program, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return margins (U,), gradients (U, D) and signs (U,) of all boundaries of the cell of `x`."""
+    found = _boundaries(program, piece_at(program, x), x)
+    margin = _join([b.margin[b.real] for b in found], x, ())
+    gradient = _join([b.gradient[b.real] for b in found], x, (x.numel(),))
+    return margin, gradient, _join([b.sign[b.real] for b in found], x, ())
 
 
 def _kinks(boundary: _Boundary, sensitivity: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ Whatever is not listed in `LAYERS`, `FUNCTIONS` or `BINARY` is refused, by name.
 
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ def not_affine(name: str, kind: str) -> TypeError:
     return TypeError(f"layer '{name}' ({kind}) is not piecewise affine; allowed are {ALLOWED}")
 
 
-def scaling(name: str, source: int, scale: object, shift: object) -> Affine:
+def scaling(name: str, source: int, scale: Tensor | float, shift: Tensor | float) -> Affine:
     """Return the step ``scale * x + shift`` with constants that broadcast."""
 
     def apply(x: Tensor) -> Tensor:
@@ -38,11 +39,11 @@ def scaling(name: str, source: int, scale: object, shift: object) -> Affine:
     return Affine(name, (source,), apply, apply_linear)
 
 
-def _like(constant: object, x: Tensor) -> object:
+def _like(constant: Tensor | float, x: Tensor) -> Tensor | float:
     return constant.to(x) if isinstance(constant, Tensor) else constant
 
 
-def with_constant(kind: str, name: str, a: object, b: object, *, first: bool) -> Affine:
+def with_constant(kind: str, name: str, a: Any, b: Any, *, first: bool) -> Affine:
     """Return the step ``a kind b`` where one operand is a constant; `first` if `a` is the value."""
     source, constant = (a, b) if first else (b, a)
     if kind == "add":
@@ -106,7 +107,7 @@ def _transposed_convolution(
 def _batch_norm(
     name: str, inputs: tuple[int, ...], layer: nn.modules.batchnorm._BatchNorm
 ) -> Affine:
-    if layer.training or layer.running_mean is None:
+    if layer.training or layer.running_mean is None or layer.running_var is None:
         raise TypeError(
             f"layer '{name}' ({type(layer).__name__}) normalises by batch statistics, so one "
             "sample's output depends on the others; call model.eval() and keep running statistics"

@@ -8,6 +8,7 @@ function downstream can return a map that does not exist.
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -112,7 +113,7 @@ class _Lowering:
         self.model = model
         self.modules = dict(model.named_modules())
         self.steps: list[Step] = []
-        self.known: dict[fx.Node, object] = {}  # value index (int) or constant (Tensor)
+        self.known: dict[fx.Node, Any] = {}  # value index (int) or constant (Tensor)
         self.overwritten: dict[int, str] = {}  # values destroyed by a layer that works in place
 
     def run(self) -> Program:
@@ -145,12 +146,12 @@ class _Lowering:
         return 0
 
     def get_attr(self, node: fx.Node) -> Tensor:
-        value = operator.attrgetter(node.target)(self.model)
+        value = operator.attrgetter(str(node.target))(self.model)
         return value.detach()
 
     def call_module(self, node: fx.Node) -> int:
-        name, module = node.target, self.modules[node.target]
-        return self._layer(name, module, node)
+        name = str(node.target)
+        return self._layer(name, self.modules[name], node)
 
     def call_function(self, node: fx.Node) -> object:
         name = getattr(node.target, "__name__", str(node.target))
@@ -160,11 +161,11 @@ class _Lowering:
 
     def call_method(self, node: fx.Node) -> object:
         if node.target in ("add", "sub", "mul", "div", "neg"):
-            return self._binary(node.target, node)
-        return self._call(node.target, node)
+            return self._binary(str(node.target), node)
+        return self._call(str(node.target), node)
 
     def _layer(self, name: str, module: nn.Module, node: fx.Node) -> int:
-        source = self._value(node.args[0], node)
+        source = self._value(_first_argument(node), node)
         for kinds, build in LAYERS:
             if isinstance(module, kinds):
                 step = build(name, (source,), module)
@@ -179,9 +180,10 @@ class _Lowering:
         build = FUNCTIONS.get(name)
         if build is None:
             raise not_affine(node.name, name)
-        if not isinstance(node.args[0], fx.Node):
+        if not isinstance(_first_argument(node), fx.Node):
             raise not_affine(node.name, name)
-        module = build(*[self._constant(a) for a in node.args[1:]], **node.kwargs)
+        options = {key: value for key, value in node.kwargs.items() if key != "input"}
+        module = build(*[self._constant(a) for a in node.args[1:]], **options)
         return self._layer(node.name, module, node)
 
     def _binary(self, kind: str, node: fx.Node) -> object:
@@ -201,13 +203,13 @@ class _Lowering:
             raise not_affine(node.name, f"{kind} of constants")
         return self._add(with_constant(kind, node.name, a, b, first=values[0]))
 
-    def _operand(self, arg: object) -> object:
+    def _operand(self, arg: object) -> Any:
         """Return a value index (int) or a constant wrapped so that it cannot look like one."""
         if isinstance(arg, fx.Node) and isinstance(self.known[arg], int):
             return self._read(self.known[arg])
         return _scalar(self._constant(arg))
 
-    def _constant(self, arg: object) -> object:
+    def _constant(self, arg: object) -> Any:
         return self.known[arg] if isinstance(arg, fx.Node) else arg
 
     def _value(self, arg: object, node: fx.Node) -> int:
@@ -227,6 +229,11 @@ class _Lowering:
     def _add(self, step: Step) -> int:
         self.steps.append(step)
         return len(self.steps)
+
+
+def _first_argument(node: fx.Node) -> object:
+    """Return what a layer is called on, given by position or as ``input=``."""
+    return node.args[0] if node.args else node.kwargs.get("input")
 
 
 def _scalar(value: object) -> object:

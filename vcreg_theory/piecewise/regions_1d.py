@@ -108,10 +108,13 @@ def enumerate_regions_1d(
 def _walk(line: Slice, max_regions: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the breakpoints and the code of every piece, from left to right."""
     start = line.start(np.array([[0.0], [1.0]]))
-    stack, breaks, codes, count = [(0, start, np.zeros((1, 0), np.uint8))], [], [], 0
+    stack = [(0, start, np.zeros((1, 0), np.uint8))]
+    breaks: list[np.ndarray] = []
+    codes: list[np.ndarray] = []
+    count = 0
     while stack:
-        step, columns, code = stack.pop()
-        step, columns = line.advance(step, columns)
+        first, columns, code = stack.pop()
+        step, columns = line.advance(first, columns)
         if step is None:
             count += len(code)
             breaks.append(columns[POINTS][:-1, 0])

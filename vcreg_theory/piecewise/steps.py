@@ -8,10 +8,10 @@ part of that map together with its adjoint.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Pattern = Tensor | None
@@ -64,7 +64,7 @@ class Affine(Step):
     apply: Callable[[Tensor], Tensor]
     apply_linear: Callable[[Tensor], Tensor]
     transpose: Callable[[Tensor, torch.Size], Tensor] | None = None
-    source: object = None
+    source: nn.Module | None = None
 
     def affine(self, pattern: Pattern, *values: Tensor) -> Tensor:
         return self.apply(values[0])
@@ -178,5 +178,5 @@ class Sum(Step):
         return tuple(g if sign == 1 else -g for sign in self.signs)
 
 
-def _pair(value: object) -> object:
+def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value

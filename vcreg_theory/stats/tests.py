@@ -11,10 +11,12 @@ from .. import validation
 class TestResult(NamedTuple):
     """A test statistic with its p-value."""
 
-    __test__ = False  # the name starts with Test, yet it is no pytest class
-
     statistic: float
     pvalue: float
+
+
+# The name starts with Test, yet it is no pytest class.
+TestResult.__test__ = False  # type: ignore[attr-defined]
 
 
 class ChiSquareResult(NamedTuple):
@@ -61,7 +63,9 @@ def uniform_pvalues_test(pvalues: Any) -> TestResult:
     return TestResult(float(result.statistic), float(result.pvalue))
 
 
-def _merge_small(counts: np.ndarray, expected: np.ndarray, minimum: float):
+def _merge_small(
+    counts: np.ndarray, expected: np.ndarray, minimum: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Pool the bins of smallest expectation until every bin that remains reaches `minimum`.
 
     Which bins are pooled depends on the expectations alone, never on the counts, so the null law
