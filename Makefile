@@ -47,8 +47,10 @@ $(VENV)/.ready-%: requirements-%.txt $(READY)
 
 # The book: chapters in parallel, each as its own dependencies ask; then the ledger; then the pages.
 book: $(READY)  ## run the chapters, collect their checks, build the HTML
+	@$(PYTHON) tools/structure.py $(CHAPTERS:%=book/chapters/%.md)
 	@$(PYTHON) tools/dependencies.py
-	@$(MAKE) -k $(PARALLEL) chapters
+	@$(MAKE) -k $(PARALLEL) chapters || { for f in $(EXECUTED)/*.error.txt; do \
+	  echo "failed: $$(grep -m1 . $$f) (report: $$f)" >&2; done; exit 1; }
 	@$(MAKE) html
 	@echo 'open $(CURDIR)/$(SITE)'
 

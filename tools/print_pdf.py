@@ -19,7 +19,8 @@ def main():
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        page = browser.new_page(color_scheme="light")
+        page = browser.new_page(color_scheme="light", viewport={"width": 680, "height": 960})
+        page.emulate_media(media="print")  # before MathJax measures: formulas keep their size
         page.goto(options.page.resolve().as_uri(), wait_until="load")
         page.wait_for_function(READY)
         page.evaluate("() => window.MathJax && window.MathJax.startup.promise")

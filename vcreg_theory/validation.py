@@ -61,7 +61,8 @@ def tensor(
         raise ValueError(f"{name} must have {wanted} dimensions, got shape {tuple(value.shape)}")
     if min_rows and (value.ndim == 0 or value.shape[0] < min_rows):
         raise ValueError(
-            f"{name} must have at least {min_rows} rows, got shape {tuple(value.shape)}"
+            f"{name} must have at least {min_rows} {'row' if min_rows == 1 else 'rows'}, "
+            f"got shape {tuple(value.shape)}"
         )
     if finite and not bool(torch.isfinite(value).all()):
         bad = int((~torch.isfinite(value)).sum())

@@ -1,7 +1,8 @@
 """Time and memory of the local affine map of a ResNet-18, against torch.func.jacrev.
 
 Run with ``pytest tests/benchmarks/test_local_map.py --benchmark-enable -s``. Parameters are frozen
-for both: otherwise jacrev records a second graph, for derivatives that nobody asks for.
+for both: otherwise jacrev records a second graph, for derivatives that nobody asks for. The plain
+call, with parameters that require gradients as they do by default, is timed as well.
 """
 
 import ctypes
@@ -68,13 +69,18 @@ def test_local_affine_map__resnet18(benchmark, model, images):
     def jacrev(chunk):
         return lambda: torch.func.jacrev(lambda v: model(v[None])[0], chunk_size=chunk)(x[0])
 
+    trainable = resnet18(OUTPUTS)
+
+    def plain():
+        return torch.func.jacrev(lambda v: trainable(v[None])[0])(x[0])
+
     def forward():
         with torch.no_grad():
             return model(images)
 
     peak = _peak_mib(ours)  # before the peers' larger blocks have fragmented the heap
     local = benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, batched, *peers = _cpu_seconds(ours, forward, *map(jacrev, CHUNKS))
+    own, batched, plain_call, *peers = _cpu_seconds(ours, forward, plain, *map(jacrev, CHUNKS))
     best = CHUNKS[peers.index(min(peers))]
     difference = local.map[0] @ x.flatten() + local.offset[0] - model(x)[0]
     jacobian = jacrev(best)().flatten(1)
@@ -82,6 +88,7 @@ def test_local_affine_map__resnet18(benchmark, model, images):
         "seconds": own,
         "jacrev_seconds": dict(zip(map(str, CHUNKS), peers, strict=True)),
         "best_chunk": str(best),
+        "ratio_to_plain_call": plain_call / own,
         "ratio_to_best": min(peers) / own,
         "ratio_to_default": peers[CHUNKS.index(None)] / own,
         "floor_fraction": OUTPUTS * batched / len(images) / own,

@@ -173,7 +173,7 @@ def build(
     statement: str,
     measured: Any,
     *,
-    reason: str,
+    reason: str = "",
     seed: int | None = None,
     n: int | None = None,
     device: str = "cpu",

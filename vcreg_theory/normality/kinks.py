@@ -1,25 +1,13 @@
 """Prediction of skewness, kurtosis and test power from the kinks of a network near an input."""
 
 import math
-from typing import Protocol
 
 import torch
 from scipy import optimize, stats
 from torch import Tensor
 
 from .. import validation
-
-
-class Kinks(Protocol):
-    r"""What the prediction reads: ``piecewise.kink_expansion(model, x)`` returns it.
-
-    .. math:: f(x+\delta) = f(x) + A\delta + \sum_j \kappa_j\, (n_j^\top\delta - d_j)_+
-    """
-
-    distance: Tensor  # d_j, shape (J,), not negative
-    normal: Tensor  # n_j, shape (J, D), unit, pointing across the facet
-    jump: Tensor  # kappa_j, shape (J, d)
-    map: Tensor  # A, shape (d, D)
+from ..piecewise.kinks import Kinks
 
 
 def _checked(kinks: Kinks) -> None:

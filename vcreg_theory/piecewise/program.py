@@ -19,7 +19,10 @@ from .steps import Pattern, Step, Sum
 
 @dataclass(frozen=True)
 class Program:
-    """Steps in order of execution: value 0 is the input, value ``i + 1`` the output of step `i`."""
+    """Steps in order of execution: value 0 is the input, value ``i + 1`` the output of step `i`.
+
+    A program describes the model as it was when lowered: lower it again after further training.
+    """
 
     steps: tuple[Step, ...]
     output: int
