@@ -528,7 +528,7 @@ def test_outputs__ignore_autocast(generator):
         (torch.full((1, 2), float("nan"), dtype=torch.float64), ValueError, "x must be finite"),
         (torch.zeros(1, 2), ValueError, "torch.float32 is not an input"),
         (torch.zeros(1, 2, dtype=torch.int64), TypeError, "float32 or float64"),
-        (torch.zeros(0, 2, dtype=torch.float64), ValueError, "at least 1 rows"),
+        (torch.zeros(0, 2, dtype=torch.float64), ValueError, "at least 1 row"),
         ([[0.0, 0.0]], TypeError, "x must be a torch.Tensor"),
     ],
 )
