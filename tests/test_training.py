@@ -49,12 +49,19 @@ def test_contrast_noise_views__have_the_stated_moments(generator):
         (lambda: datasets.digits(dtype=torch.float16), "dtype must be one of"),
         (lambda: models.mlp([3], seed=0), "at least two numbers"),
         (lambda: models.mlp([3, 0], seed=0), "widths must be at least 1"),
+        (lambda: models.mlp([3, 1], seed=0, slope=-0.1), "slope must not be negative"),
         (lambda: models.digits_encoder(0, seed=0), "dim must be at least 1"),
     ],
 )
 def test_builders__refuse_bad_options(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_mlp__slope_changes_the_units_and_not_the_weights():
+    plain, leaky = models.mlp([2, 3, 1], seed=0), models.mlp([2, 3, 1], seed=0, slope=0.2)
+    assert models.fingerprint(plain) == models.fingerprint(leaky)
+    assert leaky[1].negative_slope == 0.2 and isinstance(plain[1], torch.nn.ReLU)
 
 
 def test_fingerprint__sees_values_names_and_shapes():

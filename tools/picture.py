@@ -3,17 +3,13 @@
 import sys
 
 import torch
-from torch import nn
 
-from vcreg_theory import density, piecewise, plotting, seeding
+from vcreg_theory import density, models, piecewise, plotting
 
 
 def main(path: str) -> None:
     """Write the picture to `path`, such as ``book/_static/law.png``."""
-    with seeding.initialisation(0):
-        layers = [nn.Linear(2, 24), nn.Linear(24, 24), nn.Linear(24, 2)]
-    parts = [part for layer in layers for part in (layer, nn.LeakyReLU(0.2))][:-1]
-    network = nn.Sequential(*parts).double()
+    network = models.mlp([2, 24, 24, 2], seed=0, slope=0.2)
     origin, plane = torch.zeros(2).double(), torch.eye(2).double()
     regions = piecewise.enumerate_regions_2d(network, origin, plane, 9.0)
     volume = torch.linalg.det(regions.maps()[0]).abs().log10()

@@ -10,27 +10,31 @@ from torch import nn
 from . import seeding, validation
 
 
-def mlp(widths: Sequence[int], *, seed: int, dtype: torch.dtype = torch.float64) -> nn.Sequential:
-    """Return a ReLU multilayer perceptron with torch's default initialisation.
+def mlp(
+    widths: Sequence[int], *, seed: int, slope: float = 0.0, dtype: torch.dtype = torch.float64
+) -> nn.Sequential:
+    """Return a (leaky) ReLU multilayer perceptron with torch's default initialisation.
 
     Parameters
     ----------
     widths : sequence of int
         Input width, hidden widths, output width; at least two numbers.
     seed : int
-        Seed of the weights.
+        Seed of the weights, which `slope` does not change.
+    slope : float
+        Slope of the units when off, not negative; zero is ReLU.
     dtype : torch.dtype
         float32 or float64.
 
     Returns
     -------
     nn.Sequential
-        Linear layers with ReLU between them, in evaluation mode.
+        Linear layers with the units between them, in evaluation mode.
 
     Raises
     ------
     ValueError
-        If fewer than two widths are given or one is below 1.
+        If fewer than two widths are given, one is below 1, or `slope` is negative.
 
     Examples
     --------
@@ -41,10 +45,11 @@ def mlp(widths: Sequence[int], *, seed: int, dtype: torch.dtype = torch.float64)
         raise ValueError(f"widths must hold at least two numbers, got {list(widths)}")
     for width in widths:
         validation.integer("widths", width, at_least=1)
+    validation.nonnegative("slope", slope)
     layers: list[nn.Module] = []
     with seeding.initialisation(seed):
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
+            layers += [nn.Linear(before, after), nn.LeakyReLU(slope) if slope else nn.ReLU()]
     return nn.Sequential(*layers[:-1]).to(dtype).eval()
 
 

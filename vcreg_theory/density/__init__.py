@@ -2,7 +2,7 @@
 
 from .bins import pushforward_bin_probabilities
 from .exit import exit_probability, total_variation_bound
-from .folding import EntropyIdentity, entropy_identity
+from .folding import EntropyIdentity
 from .law import Atoms, PushforwardLaw1D
 from .mixture import OverlapBounds, overlap_probability, prototype_mixture, prototype_overlap
 from .plane import pushforward_density_2d
@@ -15,7 +15,6 @@ __all__ = [
     "Estimate",
     "OverlapBounds",
     "PushforwardLaw1D",
-    "entropy_identity",
     "exit_probability",
     "law_total_variation",
     "overlap_probability",

@@ -223,7 +223,7 @@ class PushforwardLaw1D:
 
         Notes
         -----
-        Claim: B2.d. See `vcreg_theory.density.entropy_identity`.
+        Claim: B2.d.
         """
         return entropy_identity(self)
 
