@@ -91,10 +91,10 @@ chapter: $(READY) $(BUILD)/mplconfigdir/.ready  ## run one chapter: NAME=12 ARGS
 	output=$(BUILD)/chapter/$$(basename "$$1" .md).ipynb; \
 	$(PYTHON) tools/execute.py "$$1" $$output --profile $(PROFILE) $(ARGS) && echo $$output
 
-test: $(READY)  ## run the tests
+test: $(VENV)/.ready-peers  ## run the tests
 	@$(PYTHON) -m pytest $(ARGS)
 
-bench: $(READY)  ## run the benchmarks
+bench: $(VENV)/.ready-peers  ## run the benchmarks
 	@$(PYTHON) -m pytest -o addopts=-q tests/benchmarks $(ARGS)
 
 serve: book  ## build the book and serve it on this machine

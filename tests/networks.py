@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from vcreg_theory import seeding
+from vcreg_theory import models, seeding
 
 
 class Residual(nn.Module):
@@ -36,24 +36,11 @@ def redraw(model: nn.Module, seed: int, gain: float = 2.0) -> nn.Module:
 
 
 def resnet18(outputs: int = 128) -> nn.Module:
-    """Return a ResNet-18 for images of 32 x 32: a 3 x 3 stem without pooling."""
-    layers: list[nn.Module] = [*_conv_bn(3, 64, 3, 1), nn.ReLU()]
-    width = 64
-    blocks = [(w, s) for w, first in ((64, 1), (128, 2), (256, 2), (512, 2)) for s in (first, 1)]
-    for wider, stride in blocks:
-        body = [*_conv_bn(width, wider, 3, stride), nn.ReLU(), *_conv_bn(wider, wider, 3, 1)]
-        same = width == wider and stride == 1
-        shortcut = None if same else nn.Sequential(*_conv_bn(width, wider, 1, stride))
-        layers += [Residual(nn.Sequential(*body), shortcut), nn.ReLU()]
-        width = wider
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, outputs))
+    """Return a ResNet-18 for images of 32 x 32 with a linear layer on top, drawn anew."""
+    encoder = models.resnet18(seed=0, mean=(0.1, -0.2, 0.0), std=(0.9, 1.0, 1.2))
+    model = nn.Sequential(encoder, nn.Linear(encoder.out_features, outputs))
     # With gain 2 the eight sums reach outputs of about 170, far from a trained net's.
     return redraw(model, seed=0, gain=1.0)
-
-
-def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs)]
 
 
 def mixed_net() -> nn.Module:

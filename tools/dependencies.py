@@ -11,6 +11,8 @@ from pathlib import Path
 PACKAGE = "vcreg_theory"
 CODE_CELL = re.compile(r"^(`{3,})\{code-cell\}[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 OPTIONS = re.compile(r"\A(?:---\n.*?^---\n|(?::[^\n]*\n)+)", re.MULTILINE | re.DOTALL)
+# a chapter that imports one of these reads data/
+READERS = {f"{PACKAGE}.records", f"{PACKAGE}.checkpoints"}
 COMMON = ("requirements.txt", "tools/execute.py", "tools/kernel.py")
 
 
@@ -73,9 +75,11 @@ def closure(root, code):
 
 def rule(root, chapter):
     """Return the Make rule of one chapter, with an empty rule for each file in case it goes."""
-    files = closure(root, chapter_code(chapter.read_text(encoding="utf-8")))
-    data = (root / "data").rglob("*")
-    files |= {file for file in data if file.is_file() and file.suffix != ".md"}
+    code = chapter_code(chapter.read_text(encoding="utf-8"))
+    files = closure(root, code)
+    if imported(root, code) & READERS:
+        data = (root / "data").rglob("*")
+        files |= {file for file in data if file.suffix in (".json", ".safetensors")}
     names = sorted(str(file.relative_to(root)).replace(" ", "\\ ") for file in files)
     needs = " \\\n  ".join([*COMMON, *names])
     empty = "".join(f"\n{name}:\n" for name in names)

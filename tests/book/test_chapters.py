@@ -62,7 +62,7 @@ def test_chapter__states_and_controls_its_claims(chapter, text, tools):
     import structure
 
     assert structure.problems(chapter) == []
-    assert "claims.control(" in text
+    assert "claims.control(" in text or "{claim-card}" not in text
 
 
 def test_structure__names_what_is_missing(tmp_path, tools):
@@ -74,6 +74,16 @@ def test_structure__names_what_is_missing(tmp_path, tools):
     assert "B3.b is not named in the claim-card" in found
     assert 'B3.b has no theorem with ":label: B3.b"' in found
     assert '":label: B3.bb" names no claim of this chapter' in found
+
+
+def test_structure__a_chapter_without_claims_has_no_card(tmp_path, tools):
+    import structure
+
+    path = tmp_path / "99_report.md"
+    path.write_text("## Overview\n")
+    assert structure.problems(path) == []
+    path.write_text("```{claim-card} B3.a\n```\n")
+    assert len(structure.problems(path)) == 1
 
 
 def test_chapter__has_the_headings_of_the_template(text):

@@ -74,6 +74,8 @@ def test_main__writes_one_rule_per_chapter_and_drops_old_ones(tools, package, wr
 
     cell = "```{code-cell} ipython3\nfrom vcreg_theory import losses\n```\n"
     write_chapter(package / "book" / "chapters" / "01_a.md", cell)
+    reader = cell.replace("losses", "losses, records")
+    write_chapter(package / "book" / "chapters" / "02_b.md", reader)
     (package / "data").mkdir()
     (package / "data" / "a b.json").write_text("{}")
     stale = package / "_build" / "deps" / "00_old.d"
@@ -82,7 +84,9 @@ def test_main__writes_one_rule_per_chapter_and_drops_old_ones(tools, package, wr
     main(package)
     rule = (package / "_build" / "deps" / "01_a.d").read_text()
     assert rule.startswith("_build/executed/$(PROFILE)/01_a.ipynb: \\\n")
-    for name in ("vcreg_theory/losses.py", "data/a\\ b.json", "requirements.txt"):
+    for name in ("vcreg_theory/losses.py", "requirements.txt"):
         assert f"  {name}" in rule
     assert "piecewise" not in rule
+    assert "data/" not in rule
+    assert "  data/a\\ b.json" in (package / "_build" / "deps" / "02_b.d").read_text()
     assert not stale.exists()

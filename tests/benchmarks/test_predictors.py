@@ -1,0 +1,67 @@
+"""Cost of DirectCopy's predictor against DirectPred's, which needs an eigendecomposition.
+
+Run with ``pytest tests/benchmarks/test_predictors.py --benchmark-enable -s``. Correlation in,
+predictor out, offset included; the update of the correlation is common to both and left out.
+The goal is for the call of a training step, ``check=False``: the checks of the input, most of them
+a comparison with the transpose, cost five times what the copy itself does, and are reported.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from vcreg_theory.dynamics import directcopy_predictor, directpred_predictor
+
+ROUNDS, CALLS = 9, 20
+
+
+def _cpu_seconds(*functions: Callable[[], object]) -> list[float]:
+    """Return the median CPU time of each function, their rounds interleaved."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(ROUNDS + 1):
+        for into, function in zip(times, functions, strict=True):
+            start = time.process_time()
+            function()
+            into.append(time.process_time() - start)
+    return [statistics.median(t[1:]) for t in times]  # the first round warms up
+
+
+def _repeat(function: Callable[[], object]) -> Callable[[], None]:
+    """Call a function often enough for the clock, and from a warm cache as in training."""
+
+    def many() -> None:
+        for _ in range(CALLS):
+            function()
+
+    return many
+
+
+@pytest.mark.parametrize("k", [128, 512, 1024])
+def test_directcopy__against_directpred(benchmark, generator, k):
+    z = torch.randn(4 * k, k, generator=generator)
+    corr = z.T @ z / len(z)
+
+    def copy(check=True):
+        return directcopy_predictor(corr, eps=0.1, check=check)
+
+    def pred(check=True):
+        return directpred_predictor(corr, eps=0.1, check=check)
+
+    benchmark.pedantic(copy, rounds=5, iterations=CALLS, warmup_rounds=1)
+    checked, unchecked, spectral, spectral_unchecked = _cpu_seconds(
+        _repeat(copy), _repeat(lambda: copy(False)), pred, lambda: pred(False)
+    )
+    info = {
+        "copy_milliseconds": 1e3 * checked / CALLS,
+        "copy_unchecked_milliseconds": 1e3 * unchecked / CALLS,
+        "pred_milliseconds": 1e3 * spectral,
+        "ratio": CALLS * spectral / checked,
+        "ratio_unchecked": CALLS * spectral_unchecked / unchecked,
+        "torch": torch.__version__,
+    }
+    benchmark.extra_info.update(info)
+    if k == 512:
+        assert info["ratio_unchecked"] >= 80

@@ -1,0 +1,19 @@
+"""What can be read from frozen features: classes, by a line or by neighbours, and factors."""
+
+from .factors import cosine_targets, factor_r2
+from .linear import LinearReadout, linear_readout
+from .logistic import Logistic, fit_logistic
+from .neighbours import NeighbourReadout, knn_readout
+from .network import features
+
+__all__ = [
+    "LinearReadout",
+    "Logistic",
+    "NeighbourReadout",
+    "cosine_targets",
+    "factor_r2",
+    "features",
+    "fit_logistic",
+    "knn_readout",
+    "linear_readout",
+]
