@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import integrate
 
 from vcreg_theory import seeding
 from vcreg_theory.dynamics import (
@@ -99,19 +100,20 @@ def test_alignment_threshold__is_where_the_damping_is_definite(rng):
 @pytest.mark.parametrize("eta", [0.0, 0.05, 0.12])
 def test_commutator_bounds__hold_along_trajectories(rng, eta):
     W, W_p = _start(rng)
-    times = np.linspace(0, 60, 1201)
+    times = np.linspace(0, 60, 6001)
     run = _learn(W, W_p, eta, times)
-    first = imbalance(W, W_p, rate=RATE)
-    norms = [
-        commutator_norm(w @ w.T, p, relative=False) for w, p in zip(run.W, run.W_p, strict=True)
-    ]
-    # The trapezoidal rule overestimates where the integrand is convex: by less than 1 %.
-    integral = np.trapezoid(np.square(norms), times)
+    L = [commutator_norm(w @ w.T, p, relative=False) for w, p in zip(run.W, run.W_p, strict=True)]
+    M = [np.linalg.norm(imbalance(*pair, rate=RATE)) for pair in zip(run.W, run.W_p, strict=True)]
+    integral, lost = (integrate.simpson(np.square(v), x=times) for v in (L, M))
     bound = commutator_integral_bound(W, W_p, C, rate=RATE)
-    assert integral < 1.01 * bound and integral > 0.02 * bound
-    for t, p, norm in zip(times[::100], run.W_p[::100], norms[::100], strict=True):
+    assert integral <= bound
+    # What is missing is known: (d/dt) |M|^2 = -4 eta |M|^2 - c |L|^2. Simpson's rule at 0.01.
+    missing = (4 * eta * lost + M[-1] ** 2) / C
+    assert integral + missing == pytest.approx(bound, rel=1e-4)
+    first = imbalance(W, W_p, rate=RATE)
+    for t, p, norm in zip(times[::500], run.W_p[::500], L[::500], strict=True):
         assert norm <= commutator_bound(t, p, first, weight_decay=eta) * (1 + 1e-9)
-    assert norms[-1] < 1e-4 * norms[0]  # also without weight decay
+    assert L[-1] < 1e-3 * L[0]  # also without weight decay
 
 
 def test_commutator_integral_bound__follows_from_the_law_of_the_imbalance(rng):
@@ -127,13 +129,13 @@ def test_commutator_integral_bound__follows_from_the_law_of_the_imbalance(rng):
 
 
 def test_learned_predictor__control_without_symmetry_and_weight_decay_it_stays_apart(rng):
-    # W of rank 2: the predictor is free where W has no range.
-    W, W_p = _start(rng)
-    W[2:] = 0
-    W_p = W_p + rng.standard_normal((K, K))
-    for eta, aligned in ((0.0, False), (0.1, True)):
-        run = _learn(W, W_p, eta, [400.0], symmetric=False)
+    # W of rank 2 near its live fixed point: the predictor is free where W has no range.
+    U, N = random_rotation(K, rng), 0.1 * rng.standard_normal((K, K))
+    W = 0.9 * U * [1, 1, 0, 0]
+    for eta, aligned in ((0.0, False), (0.05, True)):
+        run = _learn(W, 0.54 * np.eye(K) + N, eta, [600.0], symmetric=False)
         F = run.W[0] @ run.W[0].T
+        assert np.linalg.norm(F, 2) > 0.1  # alive
         assert (commutator_norm(F, run.W_p[0]) < 1e-6) == aligned
 
 

@@ -274,10 +274,11 @@ def test_descend_sampled__of_one_fixed_batch_is_descent_on_its_moments(rng):
     np.testing.assert_allclose(found.W, expected.W, atol=1e-13)
 
 
-def test_descend_sampled__takes_the_predictor_from_its_own_views(rng):
+@pytest.mark.parametrize("averaging", [None, 0.5])
+def test_descend_sampled__takes_the_predictor_from_its_own_views(rng, averaging):
     X, Sigma, _ = block_moments(3, 1, 1.0)
     one, other = (view_sampler(X, Sigma, 30)(rng) for _ in range(2))
-    rule = DirectSet(1.0, correlation="augmented", averaging=0.5)
+    rule = DirectSet(1.0, correlation="augmented", averaging=averaging)
     W = 0.5 * rng.standard_normal((3, 3))
     run = descend_sampled(
         W,
@@ -292,11 +293,13 @@ def test_descend_sampled__takes_the_predictor_from_its_own_views(rng):
     )
     mean, (X1, S1), S2 = W @ Sigma @ W.T, view_moments(*one), view_moments(*other).Sigma
     for _ in range(2):
-        G = W @ X1 - mean @ W @ S1
+        batch = W @ S2 @ W.T
+        P = batch if averaging is None else mean
         # An average of weight 1 - 0.1 / 0.5 on the old value, of the predictor's own batch.
-        W, mean = W + 0.1 * mean @ G, 0.8 * mean + 0.2 * (W @ S2 @ W.T)
+        W, mean = W + 0.1 * P @ (W @ X1 - P @ W @ S1), 0.8 * mean + 0.2 * batch
     np.testing.assert_allclose(run.W[-1], W, atol=1e-14)
-    np.testing.assert_allclose(run.W_p[-1], mean, atol=1e-14)
+    last = W @ Sigma @ W.T if averaging is None else mean
+    np.testing.assert_allclose(run.W_p[-1], last, atol=1e-14)
 
 
 def test_descend_sampled__is_unbiased_and_reproducible(rng):

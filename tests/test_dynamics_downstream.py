@@ -76,12 +76,20 @@ def test_ols_excess_risk__with_a_projection_that_loses_signal(rng):
 def test_min_norm_excess_risk__is_the_mean_over_inputs(rng):
     n, d = 15, 40
     beta = rng.standard_normal(d)
-    found = []
+    bias, noise = [], []
     for _ in range(DRAWS):
         x = rng.standard_normal((n, d))
         gap = np.linalg.pinv(x) @ (x @ beta) - beta
-        found.append(gap @ gap + TAU2 * np.trace(np.linalg.inv(x @ x.T)))
-    _near(found, min_norm_excess_risk(n, d, beta @ beta, TAU2))
+        bias.append(gap @ gap)
+        noise.append(TAU2 * np.trace(np.linalg.inv(x @ x.T)))
+    _near(bias, min_norm_excess_risk(n, d, beta @ beta, 0.0))
+    _near(noise, min_norm_excess_risk(n, d, 0.0, TAU2))
+
+
+def test_min_norm_excess_risk__of_one_label_is_a_mean_of_inverse_chi_squares():
+    for d in (4, 9, 100):
+        by_law = TAU2 * stats.chi2(d).expect(lambda v: 1 / v)  # by quadrature
+        assert min_norm_excess_risk(1, d, 0.0, TAU2) == pytest.approx(by_law, rel=1e-7)
 
 
 def test_min_norm_excess_risk__without_labels_is_the_signal():

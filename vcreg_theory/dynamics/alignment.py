@@ -171,6 +171,8 @@ def commutator_integral_bound(
     Notes
     -----
     Claim C8.b: for a symmetrised predictor and every weight decay, 0 included. M is `imbalance`.
+    Of :math:`\lVert M(0) \rVert_F^2 / c` the rest is :math:`\frac{4\eta}c \int \lVert M \rVert_F^2`
+    and what is left of :math:`\lVert M \rVert_F^2 / c` at the end.
 
     Examples
     --------

@@ -87,6 +87,12 @@ class Equations:
     Notes
     -----
     Claims C1.a, C1.b and C10.c.
+
+    Examples
+    --------
+    >>> one, system = np.eye(1), Equations(weight_decay=0.1, predictor=[[0.5]])
+    >>> system.velocity(0.0, system.start(one, one, one), one, one).W  # 0.5 (1 - 0.5) - 0.1
+    array([[0.15]])
     """
 
     weight_decay: float = 0.0

@@ -1,6 +1,6 @@
 """Records of trained networks: one JSON file a run, read and written here, checked both ways."""
 
-from .schema import SCHEMA, Record
+from .schema import SCHEMA, Record, lookup
 from .store import default_folder, load, read, write
 from .summary import Curve, Row, curve, table
 
@@ -12,6 +12,7 @@ __all__ = [
     "curve",
     "default_folder",
     "load",
+    "lookup",
     "read",
     "table",
     "write",

@@ -131,7 +131,20 @@ class Record:
 
 
 def lookup(content: Mapping[str, Any], path: str) -> Any:
-    """Return the entry at a dotted path of nested dicts, or None if there is none."""
+    """Return the entry at a dotted path of nested dicts, or None if there is none.
+
+    Parameters
+    ----------
+    content : mapping
+        For instance one entry of a record's history.
+    path : str
+        Names with dots between, such as "accuracy.linear".
+
+    Examples
+    --------
+    >>> lookup({"accuracy": {"linear": 0.9}}, "accuracy.linear")
+    0.9
+    """
     value: Any = content
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:

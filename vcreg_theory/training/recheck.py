@@ -71,21 +71,39 @@ def compare(record: Path, *, device: str = "auto") -> list[Difference]:
         raise ValueError(f"the data are {identity}, but {record} is about {values['data']}")
     settings = Settings(**config.evaluation_options)
     found = grouped(evaluate(network.to(device), dataset, settings, final=True))
-    return list(_pairs("", values["final"], found))
+    return list(pairs("", values["final"], found))
 
 
-def _pairs(name: str, recorded: Any, found: Any) -> Iterator[Difference]:
-    """Yield the numbers of two nested structures of the same form."""
+def pairs(name: str, recorded: Any, found: Any) -> Iterator[Difference]:
+    """Yield the numbers of two nested structures of the same form.
+
+    Parameters
+    ----------
+    name : str
+        What precedes the names of the entries; empty at the top.
+    recorded, found : object
+        Dictionaries, lists, numbers, texts and None, nested alike.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in form, in a text or in what is None.
+
+    Examples
+    --------
+    >>> [str(d) for d in pairs("", {"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}})]
+    ['a.b[0]: recorded 1, found 1', 'a.b[1]: recorded 2, found 3']
+    """
     if isinstance(recorded, dict):
         if set(recorded) != set(found):
             raise ValueError(f"{name or 'the record'} has {sorted(recorded)}, not {sorted(found)}")
         for key in recorded:
-            yield from _pairs(f"{name}.{key}".lstrip("."), recorded[key], found[key])
+            yield from pairs(f"{name}.{key}".lstrip("."), recorded[key], found[key])
     elif isinstance(recorded, list):
         if len(recorded) != len(found):
             raise ValueError(f"{name} has {len(recorded)} entries, not {len(found)}")
         for index, pair in enumerate(zip(recorded, found, strict=True)):
-            yield from _pairs(f"{name}[{index}]", *pair)
+            yield from pairs(f"{name}[{index}]", *pair)
     elif isinstance(recorded, (int, float)) and isinstance(found, (int, float)):
         yield Difference(name, float(recorded), float(found))
     elif recorded != found:

@@ -56,7 +56,7 @@ def digits() -> Iterator[RunConfig]:
 
 
 def scenes() -> Iterator[RunConfig]:
-    """Yield the runs on rendered scenes with known factors: under a minute of a core for each."""
+    """Yield the runs on rendered scenes with known factors: half a minute of a core for each."""
     base = RunConfig(
         "scenes",
         "random",
@@ -76,7 +76,7 @@ def scenes() -> Iterator[RunConfig]:
         learning_rate=2e-3,
         weight_decay=1e-4,
         warmup_epochs=1,
-        evaluations=7,
+        evaluations=6,
         evaluation_options={"train_limit": 2000},
         log_every=32,
     )
@@ -124,7 +124,7 @@ def cifar10_small() -> Iterator[RunConfig]:
 
 
 def cifar10_cpu() -> Iterator[RunConfig]:
-    """Yield short runs of a small encoder on CIFAR-10: a minute or two of a core for each."""
+    """Yield short runs of a small encoder on CIFAR-10: a minute of a core for each."""
     base = RunConfig(
         "cifar10_cpu",
         "random",
@@ -141,12 +141,12 @@ def cifar10_cpu() -> Iterator[RunConfig]:
             "std": _CIFAR_STD,
         },
         projector=(512, 512),
-        epochs=6,
+        epochs=3,
         batch_size=250,
         learning_rate=2e-3,
         weight_decay=1e-4,
         warmup_epochs=1,
-        evaluations=4,
+        evaluations=3,
         evaluation_options={"train_limit": 4000},
         log_every=40,
     )
