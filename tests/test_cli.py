@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from training_cases import config, data
 
-from vcreg_theory import checkpoints, cli, datasets
+from vcreg_theory import checkpoints, cli, datasets, training
 from vcreg_theory.training import suites
+from vcreg_theory.training.recheck import Difference
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,9 @@ def test_train__a_failed_row_shows_its_reason(tmp_path, capsys, monkeypatch):
     rows = [config(batch_size=97)]
     monkeypatch.setitem(suites.SUITES, "tiny", lambda: iter(rows))
     assert _train(tmp_path) == 1
-    assert "failed: the data must hold at least one batch of 97" in capsys.readouterr().err
+    assert (
+        "failed: ValueError: the data must hold at least one batch of 97" in capsys.readouterr().err
+    )
 
 
 def test_train__lists_rows_without_training(tmp_path, capsys):
@@ -66,6 +70,7 @@ def test_train__lists_rows_without_training(tmp_path, capsys):
         (["train", "tiny", "--only", "moco"], "error: method must be one of 'random', 'vicreg'"),
         (["train", "tiny", "--budget", "-1"], "error: budget must not be negative"),
         (["train", "tiny", "--jobs", "0"], "error: jobs must be at least 1"),
+        (["train", "tiny", "--threads", "0"], "error: threads must be at least 1"),
         (["evaluate", "missing.json"], "missing.json"),
     ],
 )
@@ -87,6 +92,55 @@ def test_evaluate__gives_the_recorded_figures(tmp_path, capsys):
     assert cli.main(["evaluate", str(record), "--device", "cpu"]) == 1
     assert "knn: recorded" in capsys.readouterr().out
     assert cli.main(["evaluate", str(record), "--device", "cpu", "--tolerance", "0.6"]) == 0
+
+
+def test_evaluate__uses_the_threads_of_the_record(tmp_path, monkeypatch, capsys):
+    before, used = torch.get_num_threads(), []
+
+    def compare(record, *, device):
+        used.append(torch.get_num_threads())
+        return [Difference("knn", 0.5, 0.5)]
+
+    monkeypatch.setattr("vcreg_theory.training.recheck.compare", compare)
+    record = tmp_path / "record.json"
+    for device in (f"cpu (A (2), {before + 2} threads)", "cuda (B)"):
+        checkpoints.write_json(record, {"device": device})
+        assert cli.main(["evaluate", str(record)]) == 0
+    assert cli.main(["evaluate", str(record), "--threads", str(before + 1)]) == 0
+    assert used == [before + 2, before, before + 1] and torch.get_num_threads() == before
+    assert cli.main(["evaluate", str(record), "--threads", "0"]) == 1
+    assert "error: threads must be at least 1" in capsys.readouterr().err
+
+
+def test_train__passes_its_threads_on(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "run_rows", lambda *_, **options: given.append(options) or {})
+    _train(tmp_path, "--threads", "3", "--jobs", "2")
+    assert given[0]["threads"] == 3 and given[0]["jobs"] == 2
+
+
+@pytest.mark.parametrize("name", ["sklearn.datasets", "PIL"])
+def test_main__says_how_to_install_what_is_missing(name, tmp_path, monkeypatch, capsys):
+    def missing(device):
+        raise ModuleNotFoundError(f"No module named '{name}'")
+
+    monkeypatch.setattr(datasets, "digit_views", missing)
+    hint = f"error: {name.partition('.')[0]} is missing: pip install vcreg-theory[train]\n"
+    assert _train(tmp_path, "--only", "vicreg", "--quiet") == 1
+    assert capsys.readouterr().err == hint
+    monkeypatch.setattr("vcreg_theory.training.recheck.compare", lambda *_, **__: missing("cpu"))
+    checkpoints.write_json(tmp_path / "record.json", {"device": "cpu"})
+    assert cli.main(["evaluate", str(tmp_path / "record.json")]) == 1
+    assert capsys.readouterr().err == hint
+
+
+def test_main__hides_no_other_missing_module(tmp_path, monkeypatch):
+    def missing(arguments):
+        raise ModuleNotFoundError("No module named 'vcreg_theory.lost'")
+
+    monkeypatch.setattr(cli, "_train", missing)
+    with pytest.raises(ModuleNotFoundError, match="lost"):
+        _train(tmp_path)
 
 
 def test_module__is_the_command_line(tmp_path):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training_cases import config, data
 
 from vcreg_theory import checkpoints
-from vcreg_theory.training import Trainer
+from vcreg_theory.training import Trainer, threads
 from vcreg_theory.training import trainer as trainer_module
 from vcreg_theory.training.engine import Engine
 from vcreg_theory.training.paths import RunPaths
@@ -122,6 +122,64 @@ def test_trainer__stops_at_an_interrupt_and_resumes_exactly(tmp_path, whole, mon
         patch.setattr(Engine, "train_step", train_step)
         assert _run(tmp_path) == "unfinished"
     assert signal.getsignal(signal.SIGINT) is handler
+    assert _run(tmp_path) == "finished"
+    _assert_same(_result(tmp_path), whole)
+
+
+def _stop_at(monkeypatch, step):
+    """Let the next runs stop after a step."""
+    look = Trainer._must_stop
+    monkeypatch.setattr(Trainer, "_must_stop", lambda self: self.engine.step == step or look(self))
+
+
+def test_trainer__resumes_with_the_threads_it_began_with(tmp_path, whole, monkeypatch, capsys):
+    """The record says with how many threads the last session computed."""
+    began = torch.get_num_threads()
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 9)
+        assert _run(tmp_path) == "unfinished"
+    assert not capsys.readouterr().err
+    with threads.count(began + 1):
+        assert _run(tmp_path) == "finished" and torch.get_num_threads() == began + 1
+    _assert_same(_result(tmp_path), whole)
+    line = f"{config().key}: warning: goes on with {began} threads, as it began, instead of"
+    assert capsys.readouterr().err == f"{line} {began + 1}\n"
+
+
+def test_trainer__names_all_that_trained_a_run(tmp_path, monkeypatch):
+    said = []
+
+    def session(device, version, step=None):
+        trainer = Trainer(config(), out=tmp_path, dataset=data(), progress=False, say=said.append)
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer_module, "describe_device", lambda _: device)
+            patch.setattr(torch, "__version__", version)
+            _stop_at(patch, step)
+            trainer.run()
+        return trainer.trained_on
+
+    first, second, third = "cpu (A), torch 2", "cpu (B), torch 2", "cpu (A), torch 3"
+    assert session("cpu (A)", "2", 3) == [first] and session("cpu (A)", "2", 6) == [first]
+    assert not said
+    assert session("cpu (B)", "2", 9) == [first, second]
+    assert session("cpu (A)", "2", 12) == [first, second]
+    assert session("cpu (A)", "3") == [first, second, third]
+    warnings = [line.partition(": warning: ")[2].partition(": the result may")[0] for line in said]
+    assert warnings == [
+        f"goes on on {second} after {first}",
+        f"goes on on {third} after {first}; {second}",
+    ]
+
+
+def test_trainer__goes_on_from_a_state_that_names_no_device(tmp_path, whole, monkeypatch):
+    """States of earlier versions hold neither threads nor devices."""
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 9)
+        assert _run(tmp_path) == "unfinished"
+    path = RunPaths(tmp_path, config().key).state
+    state = checkpoints.load_state(path)
+    del state["threads"], state["trained_on"]
+    checkpoints.save_state(path, state)
     assert _run(tmp_path) == "finished"
     _assert_same(_result(tmp_path), whole)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 FINISHED, FAILED, UNFINISHED = 0, 1, 3
 
+# What only training and evaluation need, which the package itself does not require.
+_EXTRAS = ("sklearn", "PIL")
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line.
@@ -42,7 +45,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
     train.add_argument("--jobs", type=int, default=1, metavar="N", help="rows at the same time")
     train.add_argument(
-        "--threads", type=int, metavar="N", help="threads of a row (default: torch's)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of a row (default: 1 with several jobs, else torch's)",
     )
     train.add_argument("--list", action="store_true", help="list the rows and how far they are")
     train.add_argument("--quiet", action="store_true", help="no progress")
@@ -55,6 +61,9 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument("record", type=Path, metavar="RECORD", help="a records/*.json file")
     evaluate.add_argument("--device", default="auto", help="cpu, cuda, ... (default: auto)")
+    evaluate.add_argument(
+        "--threads", type=int, metavar="N", help="default: the record's, else torch's"
+    )
     evaluate.add_argument(
         "--tolerance",
         type=float,
@@ -90,16 +99,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
+    except ModuleNotFoundError as error:
+        if not _hint(str(error)):
+            raise
+        return FAILED
+
+
+def _hint(message: str) -> bool:
+    """Say how to install what a message misses; return False if it misses nothing known."""
+    for name in _EXTRAS:
+        if f"No module named '{name}" in message:
+            print(f"error: {name} is missing: pip install vcreg-theory[train]", file=sys.stderr)
+            return True
+    return False
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    import torch
-
     from . import training
     from .training import suites
 
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
     rows = suites.get(arguments.suite, only=arguments.only, seeds=arguments.seeds)
     if arguments.list:
         for row in rows:
@@ -111,6 +129,7 @@ def _train(arguments: argparse.Namespace) -> int:
         budget=arguments.budget,
         device=arguments.device,
         jobs=arguments.jobs,
+        threads=arguments.threads,
         progress=not arguments.quiet,
     )
     return _summarise(found, arguments.out)
@@ -122,14 +141,22 @@ def _summarise(found: dict[str, str], out: Path) -> int:
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     print(f"{len(found)} rows in {out}: {counts}")
     if "failed" in kinds:
+        _hint("\n".join(found.values()))
         return FAILED
     return FINISHED if set(kinds) <= {"finished"} else UNFINISHED
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from .training import recheck
+    from . import checkpoints, validation
+    from .training import recheck, threads
 
-    differences = recheck.compare(arguments.record, device=arguments.device)
+    if arguments.threads is not None:
+        validation.integer("threads", arguments.threads, at_least=1)
+    number = arguments.threads or threads.named(
+        checkpoints.read_json(arguments.record).get("device")
+    )
+    with threads.count(number):
+        differences = recheck.compare(arguments.record, device=arguments.device)
     worst = max(differences, key=lambda d: d.relative)
     for difference in differences:
         if difference.relative > arguments.tolerance:

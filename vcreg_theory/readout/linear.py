@@ -119,6 +119,4 @@ def _try(features: Tensor, labels: Tensor, grid: list[float]) -> dict[float, flo
     # Single precision and a loose tolerance: enough to rank penalties, not to report an optimum.
     problem = Problem(features[~mask], labels[~mask], torch.float32)
     fits = {value: problem.fit(value, 1e-4) for value in grid}
-    return {
-        value: fit.cross_entropy(features[mask], labels[mask]) for value, fit in fits.items()
-    }
+    return {value: fit.cross_entropy(features[mask], labels[mask]) for value, fit in fits.items()}

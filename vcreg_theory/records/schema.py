@@ -35,7 +35,7 @@ class Record:
     images_per_second : float or None
         Training speed, two views an image.
     parameters : int
-        Number of trained weights.
+        Number of weights of encoder and projector, frozen ones included.
     history : list of dict
         Entries of rising ``step``, each with ``epoch``, ``loss`` (None where none was taken) and
         any of the groups ``terms, representation, embedding, accuracy, factors``.

@@ -62,11 +62,24 @@ def group(device: torch.device) -> Iterator[World]:
     ----------
     device : torch.device
         CUDA communicates by NCCL, the CPU by gloo.
+
+    Raises
+    ------
+    ValueError
+        If processes were joined already, in another number than the environment says: losses
+        would gather from processes whose gradients are not averaged.
     """
     world = environment()
+    if dist.is_initialized() and dist.get_world_size() != world.size:
+        raise ValueError(
+            f"WORLD_SIZE is {world.size}, but torch.distributed has {dist.get_world_size()} "
+            "processes: start them with torchrun"
+        )
     if world.size == 1 or dist.is_initialized():
         yield world
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield world

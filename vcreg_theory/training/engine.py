@@ -16,8 +16,8 @@ from .objective import Objective
 class Engine:
     """The networks, the optimiser and the randomness of a run, and how far it has come.
 
-    No step waits for the device, so that a GPU is never idle between steps; the one exception is a
-    set predictor with a power other than 1 and 2, whose eigenvalues torch checks on the host.
+    No step waits for the device, so that a GPU is never idle between steps; the one exception are
+    the set predictors, whose eigenvalues torch checks on the host.
 
     Parameters
     ----------

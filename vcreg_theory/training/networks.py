@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .. import models, seeding
@@ -22,6 +21,7 @@ class Network(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> network = Network(nn.Flatten(), nn.Linear(4, 3))
     >>> network(torch.zeros(5, 1, 2, 2)).shape
     torch.Size([5, 3])
@@ -79,14 +79,3 @@ def build(config: RunConfig) -> Network:
 def _tuples(options: dict[str, Any]) -> dict[str, Any]:
     """Return options with lists, which JSON knows, as tuples, which constructors expect."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-
-
-def embedding_width(network: Network, dim: int) -> int:
-    """Return the width of the embeddings of a network whose representation has `dim` features."""
-    device = next(network.parameters()).device
-    was_training = network.projector.training
-    network.projector.eval()
-    with torch.no_grad():
-        width = network.projector(torch.zeros(1, dim, device=device)).shape[1]
-    network.projector.train(was_training)
-    return width

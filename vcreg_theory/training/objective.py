@@ -156,7 +156,8 @@ class SetPredictor(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the predictions of embeddings; the matrix is symmetric."""
-        return z @ self.matrix
+        with torch.autocast(z.device.type, enabled=False):
+            return z @ self.matrix
 
     def observe(self, za: Tensor, zb: Tensor) -> None:
         """Note the correlation of one batch for the next `update`.
@@ -165,7 +166,8 @@ class SetPredictor(nn.Module):
         whereas the eigenvalues would fail here with a message about neither.
         """
         with torch.autocast(za.device.type, enabled=False):
-            self._seen = torch.nan_to_num((za.T @ za + zb.T @ zb) / (2 * len(za)))
+            seen = (za.T @ za + zb.T @ zb) / (2 * len(za))
+            self._seen = torch.nan_to_num(seen, nan=0.0, posinf=0.0, neginf=0.0)
 
     def update(self) -> None:
         """Take the noted batch into the correlation and set the matrix from it."""

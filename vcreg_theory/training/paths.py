@@ -41,3 +41,8 @@ class RunPaths:
     def lock(self) -> Path:
         """Locked by the process that trains the run."""
         return self.out / "state" / f"{self.key}.lock"
+
+    @property
+    def holder(self) -> Path:
+        """Stands for the lock where the system has none."""
+        return self.out / "state" / f"{self.key}.holder"

@@ -63,6 +63,8 @@ def compare(record: Path, *, device: str = "auto") -> list[Difference]:
     config = RunConfig.from_dict(values["config"])
     device = runner.resolve_device(device)
     network = networks.build(config)
+    if values["checkpoint"] is None:
+        raise FileNotFoundError(f"the weights of {record} were not kept")
     weights = record.parent.parent / values["checkpoint"]["file"]
     checkpoints.load(weights, network, sha256=values["checkpoint"]["sha256"])
     dataset = trainer.load_dataset(config, device)

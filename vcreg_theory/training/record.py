@@ -79,6 +79,7 @@ def compose(run: "Trainer", checkpoint: dict[str, Any]) -> Record:
         other={
             "config_digest": config.digest(),
             "processes": run.engine.world.size,
+            "trained_on": run.trained_on,
             "steps": run.engine.total,
             "evaluation_seconds": run.evaluation_seconds,
             "throughput": _speed(run),
@@ -140,6 +141,8 @@ def _speed(run: "Trainer") -> dict[str, float | None]:
     peak = throughput.matmul_peak(run.device)
     speed["bf16_peak_flops"] = peak
     if run.watch.images_per_second is not None:
-        # A backward pass costs twice a forward pass, and each image is seen in two views.
-        speed["peak_fraction"] = run.watch.images_per_second * 2 * 3 * forward / peak
+        # A backward pass costs twice a forward pass; a target network takes another forward pass.
+        passes = 4 if run.engine.objective.target is not None else 3
+        rate = run.watch.images_per_second / run.engine.world.size
+        speed["peak_fraction"] = rate * 2 * passes * forward / peak  # two views an image
     return speed

@@ -1,36 +1,22 @@
 """Run the missing rows of a suite: in order of priority, in parallel, until time is up."""
 
-import fcntl
-import multiprocessing
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from .. import checkpoints, validation
+from .. import validation
 from . import distributed, suites
+from . import jobs as processes
+from . import threads as thread_numbers
 from .config import RunConfig
-from .paths import RunPaths
-from .trainer import Trainer, load_dataset
+from .rows import Session, status, work
 
-STATUSES = ("finished", "unfinished", "waiting", "elsewhere", "stale", "failed")
+# What several processes know of one row: the first of these that one of them says is the case.
+STATUSES = ("finished", "failed", "unfinished", "stale", "waiting", "elsewhere")
 
-
-def status(config: RunConfig, out: Path | str) -> str:
-    """Return how far a row is: "finished", "stale", "unfinished" or "waiting".
-
-    A row is stale if its record belongs to another configuration; running it replaces the record.
-    """
-    paths = RunPaths(Path(out), config.key)
-    if paths.record.exists():
-        found = checkpoints.read_json(paths.record)
-        return "finished" if found.get("config_digest") == config.digest() else "stale"
-    return "unfinished" if paths.state.exists() else "waiting"
+__all__ = ["STATUSES", "resolve_device", "run_rows", "run_suite", "status"]
 
 
 def run_suite(
@@ -42,6 +28,7 @@ def run_suite(
     seeds: Sequence[int] | None = None,
     device: str = "auto",
     jobs: int = 1,
+    threads: int | None = None,
     progress: bool = True,
 ) -> dict[str, str]:
     """Run the rows of a suite that have no record yet.
@@ -59,18 +46,26 @@ def run_suite(
     device : str
         Where to train; "auto" is CUDA if there is one.
     jobs : int
-        Rows at the same time, each in a process with one thread. A row that another process
-        trains, of this call or of another, is left to it.
+        Rows at the same time, each in a process of its own. A row that another process trains, of
+        this call or of another, is left to it.
+    threads : int, optional
+        Threads of a row; by default 1 with several jobs, else torch's present number.
     progress : bool
-        Whether to say what happens.
+        Whether to say what happens; failures are shown in any case.
 
     Returns
     -------
     dict
         The status of each row: one of `STATUSES`, with the reason after "failed: ".
+
+    Notes
+    -----
+    SIGINT and SIGTERM end the whole call: rows in progress store their states, the others wait.
     """
     rows = suites.get(name, only=only, seeds=seeds)
-    return run_rows(rows, out, budget=budget, device=device, jobs=jobs, progress=progress)
+    return run_rows(
+        rows, out, budget=budget, device=device, jobs=jobs, threads=threads, progress=progress
+    )
 
 
 def run_rows(
@@ -80,26 +75,25 @@ def run_rows(
     budget: float | None = None,
     device: str = "auto",
     jobs: int = 1,
+    threads: int | None = None,
     progress: bool = True,
 ) -> dict[str, str]:
     """Run rows as `run_suite` does."""
     validation.integer("jobs", jobs, at_least=1)
+    if threads is not None:
+        validation.integer("threads", threads, at_least=1)
     if budget is not None:
         validation.nonnegative("budget", budget)
-    out = Path(out)
-    device = resolve_device(device)
+    if jobs > 1 and distributed.environment().size > 1:
+        raise ValueError(f"jobs must be 1 under torchrun, got {jobs}")
     # Wall clock, since processes that start later share the end.
     end = None if budget is None else time.time() + budget
-    if jobs == 1:
-        with distributed.group(torch.device(device)):
-            return _work(rows, out, end, device, progress)
-    if distributed.environment().size > 1:
-        raise ValueError(f"jobs must be 1 under torchrun, got {jobs}")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        started = [pool.submit(_worker, rows, out, end, device, progress) for _ in range(jobs)]
-        found = [future.result() for future in started]
-    return {row.key: _merge([part[row.key] for part in found]) for row in rows}
+    session = Session(Path(out), resolve_device(device), end, progress)
+    if jobs > 1:
+        found = processes.share(rows, session, jobs=jobs, threads=threads or 1)
+        return {row.key: _merge(found[row.key]) or _unseen(row, session) for row in rows}
+    with distributed.group(torch.device(session.device)), thread_numbers.count(threads):
+        return work(rows, session)
 
 
 def resolve_device(device: str) -> str:
@@ -111,94 +105,13 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _worker(
-    rows: Sequence[RunConfig], out: Path, end: float | None, device: str, progress: bool
-) -> dict[str, str]:
-    """Work in a process of its own, with one thread."""
-    torch.set_num_threads(1)
-    return _work(rows, out, end, device, progress, bar=False)
-
-
 def _merge(found: Sequence[str]) -> str:
-    """Return what several processes know of a row: who trained it knows best."""
-    known = [s for s in found if s not in ("elsewhere", "waiting")]
-    return next((s for s in known if s == "finished"), known[0] if known else found[0])
+    """Return what several processes know of a row, empty if they know nothing."""
+    return min(found, key=lambda s: STATUSES.index(s.partition(":")[0]), default="")
 
 
-def _work(
-    rows: Sequence[RunConfig],
-    out: Path,
-    end: float | None,
-    device: str,
-    progress: bool,
-    bar: bool = True,
-) -> dict[str, str]:
-    """Run rows one after another; a row that fails does not stop the others."""
-    found: dict[str, str] = {}
-    cache: dict[str, Any] = {}
-    world = distributed.environment()
-    for row in rows:
-        with _claim(row, out) as mine:
-            found[row.key] = status(row, out) if mine else "elsewhere"
-            left = None if end is None else end - time.time()
-            is_wanted = found[row.key] not in ("finished", "elsewhere")
-            is_wanted = is_wanted and (left is None or left > 0)
-            if not world.agree(is_wanted, torch.device(device)):
-                continue
-            found[row.key] = _run(row, out, left, device, progress and bar, cache)
-        if progress and world.is_main:
-            _say(row, out, found[row.key])
-    return found
-
-
-def _run(
-    row: RunConfig,
-    out: Path,
-    left: float | None,
-    device: str,
-    bar: bool,
-    cache: dict[str, Any],
-) -> str:
-    """Run one row and return its status."""
-    try:
-        key = repr((row.dataset, row.dataset_options))
-        if key not in cache:
-            cache.clear()
-            cache[key] = load_dataset(row, device)
-        trainer = Trainer(
-            row, out=out, device=device, budget=left, progress=bar, dataset=cache[key]
-        )
-        return trainer.run()
-    except (ValueError, FloatingPointError, FileNotFoundError) as error:
-        return f"failed: {error}"
-
-
-@contextmanager
-def _claim(row: RunConfig, out: Path) -> Iterator[bool]:
-    """Lock a row; the lock ends with the process, however that ends."""
-    world = distributed.environment()
-    path = RunPaths(out, row.key).lock
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not world.is_main:  # the main process holds the lock for all
-        yield True
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True  # the file stays: another process may have opened it already
-
-
-def _say(row: RunConfig, out: Path, result: str) -> None:
-    """Print one line on a row that has just been worked on."""
-    line = f"{row.key}: {result}"
-    if result == "finished":
-        record = checkpoints.read_json(RunPaths(out, row.key).record)
-        final = record["final"]["accuracy"]
-        line += (
-            f" in {record['wall_seconds'] + record['evaluation_seconds']:.0f} s, "
-            f"linear {final['linear']:.3f}, knn {final['knn']:.3f}"
-        )
-    print(line, file=sys.stderr, flush=True)
+def _unseen(row: RunConfig, session: Session) -> str:
+    """Return the status of a row that no process lived to see."""
+    if session.interrupt.asked:
+        return status(row, session.out)
+    return "failed: no process was left to train it"

@@ -84,8 +84,8 @@ def scenes() -> Iterator[RunConfig]:
 
 
 def cifar10() -> Iterator[RunConfig]:
-    """Yield the runs on CIFAR-10 with a ResNet-18, for a GPU: wide ones for the table of
-    accuracies, and narrow ones whose weights are small enough to keep.
+    """Yield the runs on CIFAR-10 with a ResNet-18, for a GPU; their weights are too large to keep
+    beside the records, those of `cifar10_small` are not.
     """
     base = RunConfig(
         "cifar10",
@@ -198,7 +198,8 @@ def _rows(
             changes: dict[str, Any] = {"method": name, "seed": seed, "projector": projector}
             changes |= sgd if name in _DIRECT else {}
             if name == "vicreg_pairdist":
-                # The bandwidth at which kernels of a batch neither all vanish nor all saturate.
+                # With the defaults this loss let the embedding fall to one direction on digits;
+                # chosen by the read-out of training labels.
                 changes["loss_options"] = {"entropy": 100.0, "variance": narrow / 32}
             if not methods.get(name).trains:
                 changes |= {"epochs": 0, "warmup_epochs": 0}

@@ -95,6 +95,11 @@ def _processor() -> str:
 
 def matmul_peak(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> float:
     """Return the floating-point operations a second of a large matrix product on a CUDA device."""
+    with torch.cuda.device(device):  # events belong to the current device
+        return _time_products(device, dtype)
+
+
+def _time_products(device: torch.device, dtype: torch.dtype) -> float:
     a, b = (torch.randn(_PEAK_SIZE, _PEAK_SIZE, device=device, dtype=dtype) for _ in range(2))
     for _ in range(3):
         a @ b

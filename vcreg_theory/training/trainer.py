@@ -1,11 +1,7 @@
 """One run from its configuration to its record: files, budget, interruption and resumption."""
 
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +9,14 @@ import torch
 
 from .. import checkpoints, datasets, records
 from ..datasets import ViewDataset
-from . import distributed, networks, record, schedule
+from . import console, distributed, networks, record, schedule, threads
 from .config import RunConfig
 from .engine import Engine
 from .evaluation import Settings, evaluate
+from .interrupt import Interrupt
 from .metrics import Lines
 from .paths import RunPaths
-from .throughput import Stopwatch
+from .throughput import Stopwatch, describe_device
 
 
 class Trainer:
@@ -41,11 +38,21 @@ class Trainer:
         Seconds between states.
     dataset : ViewDataset, optional
         The data, if they are already loaded; by default the configuration's.
+    interrupt : Interrupt, optional
+        Stops the run, with the state stored; by default only a signal does.
+    say : callable
+        Shows a message.
+
+    Attributes
+    ----------
+    trained_on : list of str
+        The devices and torch versions that trained the run, from `run` on; each once, in order.
 
     Notes
     -----
     On a CPU a run that was killed or stopped, at whatever step, gives the weights and the history
-    of one that was not, bit for bit; states and records are replaced as whole files.
+    of one that was not, bit for bit, if the processor and torch are the same; it goes on with the
+    number of threads it began with. States and records are replaced as whole files.
     """
 
     def __init__(
@@ -58,6 +65,8 @@ class Trainer:
         progress: bool = True,
         save_every: float = 60.0,
         dataset: ViewDataset | None = None,
+        interrupt: Interrupt | None = None,
+        say: Callable[[str], None] = console.say,
     ):
         self.config = config
         self.paths = RunPaths(Path(out), config.key)
@@ -67,7 +76,9 @@ class Trainer:
         self.save_every = save_every
         self.settings = Settings(**config.evaluation_options)
         self._dataset = dataset
-        self._stopped = False
+        self.interrupt = interrupt or Interrupt()
+        self.say = say
+        self.trained_on: list[str] = []
 
     def run(self) -> str:
         """Train to the end or to the end of the budget.
@@ -83,7 +94,7 @@ class Trainer:
         FloatingPointError
             If the loss is not finite; the message names the first such step and its terms.
         """
-        with distributed.group(self.device) as world, self._signals():
+        with distributed.group(self.device) as world, self.interrupt.caught(), threads.count():
             self._prepare(world)
             finished = self._train()
             if finished and world.is_main:
@@ -99,8 +110,8 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.evaluations: list[dict[str, Any]] = []
         self.evaluation_seconds = 0.0
-        self._resume()
         self._is_main = world.is_main
+        self._resume()
         if self._is_main:
             self.lines = Lines(self.paths.metrics, after=self.engine.step)
         self._copy = networks.build(self.config).to(self.device)
@@ -114,7 +125,8 @@ class Trainer:
         """Take the remaining steps; return False if time was up before the last one."""
         engine, saved = self.engine, time.monotonic()
         logged = engine.step
-        with self._bar() as bar:
+        shown = self.progress and self._is_main
+        with console.bar(self.config.key, total=engine.total, done=logged, shown=shown) as bar:
             self.watch.start()
             while engine.step < engine.total:
                 if self._due and engine.step >= self._due[0]:
@@ -142,7 +154,7 @@ class Trainer:
         if engine.world.size > 1 and engine.step % self.config.log_every:
             return False
         late = self.deadline is not None and time.monotonic() >= self.deadline
-        return engine.world.agree(late or self._stopped, self.device)
+        return engine.world.agree(late or self.interrupt.asked, self.device)
 
     def _lap(self, logged: int) -> None:
         if self.device.type == "cuda":
@@ -180,6 +192,8 @@ class Trainer:
             "digest": self.config.digest(),
             "identity": dict(self.dataset.identity),
             "device": self.device.type,
+            "threads": torch.get_num_threads(),
+            "trained_on": self.trained_on,
             "engine": self.engine.state_dict(),
             "history": self.history,
             "evaluations": self.evaluations,
@@ -192,13 +206,38 @@ class Trainer:
     def _resume(self) -> None:
         """Go on from the stored state if there is one."""
         if not self.paths.state.exists():
+            self._note_device([])
             return
         state = checkpoints.load_state(self.paths.state)
         self._refuse_foreign(state)
+        self._use_threads(state.get("threads"))
+        self._note_device(state.get("trained_on", []))
         self.engine.load_state_dict(state["engine"])
         self.watch.load_state_dict(state["watch"])
         self.history, self.evaluations = state["history"], state["evaluations"]
         self.evaluation_seconds = state["evaluation_seconds"]
+
+    def _use_threads(self, stored: int | None) -> None:
+        """Compute with as many threads as the run began with; the caller restores the number."""
+        present = torch.get_num_threads()
+        if self.device.type != "cpu" or stored in (None, present):
+            return
+        self._warn(f"goes on with {stored} threads, as it began, instead of {present}")
+        threads.set_count(stored)
+
+    def _note_device(self, before: list[str]) -> None:
+        """Note what the run is trained on from here, and warn if that is something new."""
+        here = f"{describe_device(self.device)}, torch {torch.__version__}"
+        self.trained_on = before if here in before else [*before, here]
+        if before and here not in before:
+            self._warn(
+                f"goes on on {here} after {'; '.join(before)}: "
+                "the result may differ in rounding from that of an uninterrupted run"
+            )
+
+    def _warn(self, text: str) -> None:
+        if self._is_main:
+            self.say(f"{self.config.key}: warning: {text}")
 
     def _refuse_foreign(self, state: dict[str, Any]) -> None:
         """Raise unless a state is one of this run."""
@@ -229,37 +268,6 @@ class Trainer:
         self.evaluation_seconds += time.perf_counter() - began
         records.write(record.compose(self, stored), self.paths.record.parent)
         self.paths.state.unlink(missing_ok=True)
-
-    def _bar(self) -> Any:
-        from tqdm import tqdm
-
-        hidden = not self.progress or not self._is_main or not sys.stderr.isatty()
-        return tqdm(
-            total=self.engine.total,
-            initial=self.engine.step,
-            desc=self.config.key,
-            unit="step",
-            disable=hidden,
-        )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Finish the step on an interrupt or a request to terminate, then store the state."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def stop(signum: int, frame: Any) -> None:
-            if self._stopped:
-                raise KeyboardInterrupt
-            self._stopped = True
-
-        old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
 
 
 def load_dataset(config: RunConfig, device: torch.device | str = "cpu") -> ViewDataset:
