@@ -5,11 +5,8 @@ change brightness, contrast, saturation and hue, and make some images grey, with
 parameters; every image has its own draw in both.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-
 import kornia.augmentation as peer
+import measuring
 import torch
 from torch import nn
 
@@ -17,17 +14,6 @@ from vcreg_theory import seeding
 from vcreg_theory.datasets.augment import augment
 
 BATCH, SIZE, ROUNDS = 256, 32, 15
-
-
-def _cpu_seconds(**functions: Callable[[], object]) -> dict[str, float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
 
 
 def test_augment__images_per_second(benchmark):
@@ -49,7 +35,8 @@ def test_augment__images_per_second(benchmark):
         return augment(pixels, generator=generator)
 
     benchmark.pedantic(ours, rounds=5, warmup_rounds=1)
-    seconds = _cpu_seconds(
+    seconds = measuring.named_cpu_seconds(
+        ROUNDS,
         ours=ours,
         ours_from_floats=lambda: augment(floats, generator=generator),
         ours_crop_flip=lambda: augment(floats, generator=generator, jitter=0.0, greyscale=0.0),

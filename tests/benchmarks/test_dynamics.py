@@ -8,11 +8,10 @@ batches, in float64 and float32. The eigenbasis computes in float64. Batches in 
 float32, may be best on other machines.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
+import measuring
 import numpy as np
 import pytest
 import torch
@@ -29,17 +28,6 @@ from vcreg_theory.dynamics import (
 D, CASES, ROUNDS = 64, 256, 9
 STEP, DECAY = 0.05, 0.1
 STEPS = 200  # of the eigenbasis in a round; a dense loop takes as many steps of one case
-
-
-def _cpu_seconds(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
 
 
 def _numpy_loop(W: np.ndarray, Sigma: np.ndarray, steps: int) -> np.ndarray:
@@ -100,7 +88,9 @@ def test_simulate_modes__against_dense_loops(benchmark):
         per[f"torch batch {name}"] = 16 * (STEPS // 10)
 
     benchmark.pedantic(own, rounds=3, warmup_rounds=1)
-    seconds = {name: s / per[name] for name, s in _cpu_seconds(functions).items()}
+    seconds = {
+        name: s / per[name] for name, s in measuring.named_cpu_seconds(ROUNDS, **functions).items()
+    }
     own_seconds = seconds.pop("own")
     doubles = min(s for name, s in seconds.items() if name.endswith("64"))
     dense = _numpy_loop(W, Sigma, STEPS)

@@ -4,13 +4,11 @@ Run with ``pytest tests/benchmarks/test_entropy.py --benchmark-enable -s``. Time
 time at one thread, rounds interleaved; a gradient is included where the estimator is a loss.
 """
 
-import ctypes
 import math
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+import measuring
 import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
@@ -18,35 +16,6 @@ from sklearn.neighbors import NearestNeighbors
 from vcreg_theory.entropy import isotropic_pairwise_entropy, knn_entropy, logdet_entropy
 
 ROUNDS = 5
-
-
-def _cpu_seconds(*functions: Callable[[], object]) -> list[float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS + 1):
-        for into, function in zip(times, functions, strict=True):
-            start = time.process_time()
-            function()
-            into.append(time.process_time() - start)
-    return [statistics.median(t[1:]) for t in times]  # the first round warms up
-
-
-def _peak_mib(function: Callable[[], object]) -> float | None:
-    """Return how far `function` raises this process's resident memory; None off Linux."""
-
-    def resident(key: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
-
-    try:
-        function()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages would hide what is used anew
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    except OSError:
-        return None
-    function()
-    return resident("VmHWM") - before
 
 
 def _with_gradient(
@@ -77,8 +46,8 @@ def test_isotropic_pairwise_entropy__against_plain_autograd(benchmark, generator
     ours = _with_gradient(_both_bounds, z)
     plain32, plain64 = _with_gradient(_plain_bounds, z), _with_gradient(_plain_bounds, z.double())
     benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, single, double = _cpu_seconds(ours, plain32, plain64)
-    peaks = [_peak_mib(f) for f in (ours, plain32, plain64)]
+    own, single, double = measuring.cpu_seconds(ROUNDS, ours, plain32, plain64)
+    peaks = [measuring.peak_mib(f) for f in (ours, plain32, plain64)]
     info = {
         "seconds": own,
         "ratio_to_plain_float32": single / own,
@@ -97,7 +66,7 @@ def test_isotropic_pairwise_entropy__against_plain_autograd(benchmark, generator
 def test_isotropic_pairwise_entropy__ten_thousand_codes(benchmark, generator, dtype):
     z = torch.randn(10_000, 64, generator=generator, dtype=dtype)
     ours = _with_gradient(_both_bounds, z)
-    peak = _peak_mib(ours)
+    peak = measuring.peak_mib(ours)
     benchmark.pedantic(ours, rounds=1)
     benchmark.extra_info.update({"peak_mib": peak, "plain_matrix_mib": 1e8 * 8 / 2**20})
     assert peak is None or peak < 128
@@ -115,9 +84,9 @@ def test_knn_entropy__against_scikit_learn(benchmark, generator, d):
     def ours():
         return knn_entropy(z)
 
-    peak = _peak_mib(ours)
+    peak = measuring.peak_mib(ours)
     benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, brute = _cpu_seconds(ours, search("brute"))
+    own, brute = measuring.cpu_seconds(ROUNDS, ours, search("brute"))
     start = time.process_time()
     search("kd_tree")()
     tree = time.process_time() - start
@@ -134,7 +103,7 @@ def test_logdet_entropy__against_the_covariance(benchmark, generator, n, d):
     ours = _with_gradient(lambda x: logdet_entropy(x, 1e-3), z)
     plain = _with_gradient(lambda x: torch.logdet(torch.cov(x.T) + identity) / 2, z)
     benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, peer = _cpu_seconds(ours, plain)
+    own, peer = measuring.cpu_seconds(ROUNDS, ours, plain)
     difference = (ours()[0] - plain()[0]).abs().max() / plain()[0].abs().max()
     info = {"seconds": own, "ratio": peer / own, "difference": difference.item()}
     benchmark.extra_info.update(info)

@@ -7,15 +7,12 @@ their own bandwidths. The NumPy loop keeps every centred Gram matrix in memory (
 512 variables of 1000 samples) and is given the bandwidths, as are we when compared with it.
 """
 
-import ctypes
 import itertools
 import math
-import statistics
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
+import measuring
 import numpy as np
 import pytest
 import torch
@@ -33,34 +30,6 @@ with warnings.catch_warnings():  # the import of a name that SciPy has moved
     from hyppo.independence import Hsic
 
 ROUNDS, CACHED, PERMUTATIONS = 3, 24, 1000
-
-
-def _cpu_seconds(**functions: Callable[[], object]) -> dict[str, float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
-
-
-def _peak_mib(function: Callable[[], object]) -> float | None:
-    """Return how far `function` raises this process's resident memory; None off Linux."""
-
-    def resident(key: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
-
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages would hide what is used anew
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    except OSError:
-        return None
-    function()
-    return resident("VmHWM") - before
 
 
 def _laplace(n: int, number: int) -> torch.Tensor:
@@ -97,7 +66,8 @@ def test_pairwise_hsic__all_pairs(benchmark, number, n):
     build64, multiply64 = _cached_loop(z, widths, np.float64)
     benchmark.pedantic(lambda: pairwise_hsic(z, method="fourier"), rounds=1, warmup_rounds=1)
     flat = torch.rand(128, 4096)
-    times = _cpu_seconds(
+    times = measuring.named_cpu_seconds(
+        ROUNDS,
         exact=lambda: pairwise_hsic(z, method="exact"),
         fourier=lambda: pairwise_hsic(z, method="fourier"),
         exact_given=lambda: pairwise_hsic(z, method="exact", bandwidth=widths),
@@ -150,7 +120,10 @@ def test_pairwise_hsic__memory(benchmark):
     z = _laplace(5000, 512)
     peaks = []
     benchmark.pedantic(
-        lambda: peaks.append(_peak_mib(lambda: pairwise_hsic(z, method="fourier"))), rounds=1
+        lambda: peaks.append(
+            measuring.peak_mib(lambda: pairwise_hsic(z, method="fourier"), warm_up=False)
+        ),
+        rounds=1,
     )
     benchmark.extra_info["peak_mib"] = peaks[0]
     assert peaks[0] is None or peaks[0] <= 600
@@ -167,7 +140,8 @@ def test_hsic_test__permutations(benchmark):
             warnings.simplefilter("ignore", RuntimeWarning)
             return Hsic().test(a, b, reps=repetitions, auto=False)
 
-    times = _cpu_seconds(
+    times = measuring.named_cpu_seconds(
+        ROUNDS,
         ours=lambda: hsic_test(x, y, **options),
         few=lambda: hyppo(5),
         more=lambda: hyppo(25),

@@ -5,12 +5,7 @@ for both: otherwise jacrev records a second graph, for derivatives that nobody a
 call, with parameters that require gradients as they do by default, is timed as well.
 """
 
-import ctypes
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
-
+import measuring
 import pytest
 import torch
 from networks import resnet18
@@ -19,35 +14,6 @@ from vcreg_theory import seeding
 from vcreg_theory.piecewise import exit_radius, local_affine_map, lower
 
 OUTPUTS, ROUNDS, CHUNKS, RAYS = 128, 5, (None, 8, 16, 32, 64), 64
-
-
-def _cpu_seconds(*functions: Callable[[], object]) -> list[float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS + 1):
-        for into, function in zip(times, functions, strict=True):
-            start = time.process_time()
-            function()
-            into.append(time.process_time() - start)
-    return [statistics.median(t[1:]) for t in times]  # the first round warms up
-
-
-def _peak_mib(function: Callable[[], object]) -> float | None:
-    """Return how far `function` raises this process's resident memory; None off Linux."""
-
-    def resident(key: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
-
-    try:
-        function()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages would hide what is used anew
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    except OSError:
-        return None
-    function()
-    return resident("VmHWM") - before
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +44,11 @@ def test_local_affine_map__resnet18(benchmark, model, images):
         with torch.no_grad():
             return model(images)
 
-    peak = _peak_mib(ours)  # before the peers' larger blocks have fragmented the heap
+    peak = measuring.peak_mib(ours)  # before the peers' larger blocks have fragmented the heap
     local = benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, batched, plain_call, *peers = _cpu_seconds(ours, forward, plain, *map(jacrev, CHUNKS))
+    own, batched, plain_call, *peers = measuring.cpu_seconds(
+        ROUNDS, ours, forward, plain, *map(jacrev, CHUNKS)
+    )
     best = CHUNKS[peers.index(min(peers))]
     difference = local.map[0] @ x.flatten() + local.offset[0] - model(x)[0]
     jacobian = jacrev(best)().flatten(1)
@@ -93,8 +61,8 @@ def test_local_affine_map__resnet18(benchmark, model, images):
         "ratio_to_default": peers[CHUNKS.index(None)] / own,
         "floor_fraction": OUTPUTS * batched / len(images) / own,
         "peak_mib": peak,
-        "jacrev_best_peak_mib": _peak_mib(jacrev(best)),
-        "jacrev_default_peak_mib": _peak_mib(jacrev(None)),
+        "jacrev_best_peak_mib": measuring.peak_mib(jacrev(best)),
+        "jacrev_default_peak_mib": measuring.peak_mib(jacrev(None)),
         "error": (difference.abs().max() / model(x).abs().max()).item(),
         "map_error": ((local.map[0] - jacobian).abs().max() / jacobian.abs().max()).item(),
         "torch": torch.__version__,
@@ -116,11 +84,13 @@ def test_exit_radius__resnet18(benchmark, model, images):
             return model(images)
 
     benchmark.pedantic(many, rounds=3, warmup_rounds=1)
-    own, own_batch, batched = _cpu_seconds(many, lambda: exit_radius(program, images, u), forward)
+    own, own_batch, batched = measuring.cpu_seconds(
+        ROUNDS, many, lambda: exit_radius(program, images, u), forward
+    )
     info = {
         "milliseconds_a_ray": 1e3 * own / RAYS,
         "in_forward_passes_one_start": own / batched,
         "in_forward_passes_own_starts": own_batch / batched,
-        "peak_mib": _peak_mib(many),
+        "peak_mib": measuring.peak_mib(many),
     }
     benchmark.extra_info.update(info)

@@ -7,12 +7,9 @@ d x d covariance matrix. Less than the floor is possible, since a Gram matrix is
 nearly half of it need not be multiplied.
 """
 
-import ctypes
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 
+import measuring
 import peer_losses as public
 import pytest
 import torch
@@ -22,35 +19,6 @@ from vcreg_theory import losses
 
 SHAPES = {(256, 2048): 15, (1024, 2048): 5}  # rounds
 FLOAT32_ERROR = 1e-5  # of a gradient, relative to its largest entry
-
-
-def _cpu_seconds(rounds: int, **functions: Callable[[], object]) -> dict[str, float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
-
-
-def _peak_mib(function: Callable[[], object]) -> float | None:
-    """Return how far `function` raises this process's resident memory; None off Linux."""
-
-    def resident(key: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
-
-    try:
-        function()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages would hide what is used anew
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    except OSError:
-        return None
-    function()
-    return resident("VmHWM") - before
 
 
 def _views(n: int, d: int) -> list[Tensor]:
@@ -77,9 +45,9 @@ def _compare(benchmark, ours, theirs, products, views) -> dict[str, float]:
 
     own = step(lambda *z: ours(*z).loss)
     rounds = SHAPES.get((n, d), 15)
-    peaks = [_peak_mib(own), _peak_mib(step(theirs))]
+    peaks = [measuring.peak_mib(own), measuring.peak_mib(step(theirs))]
     benchmark.pedantic(own, rounds=3, warmup_rounds=1)
-    times = _cpu_seconds(rounds, ours=own, public=step(theirs), floor=floor)
+    times = measuring.named_cpu_seconds(rounds, ours=own, public=step(theirs), floor=floor)
     exact = [z.detach().double().requires_grad_() for z in views]
     theirs(*exact).backward()
     own()
@@ -179,4 +147,4 @@ def test_other_losses__time(benchmark, name):
         getattr(losses, name)(*views).loss.backward()
 
     benchmark.pedantic(step, rounds=5, warmup_rounds=1)
-    benchmark.extra_info["milliseconds"] = 1e3 * _cpu_seconds(15, step=step)["step"]
+    benchmark.extra_info["milliseconds"] = 1e3 * measuring.named_cpu_seconds(15, step=step)["step"]

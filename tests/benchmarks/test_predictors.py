@@ -6,27 +6,15 @@ The goal is for the call of a training step, ``check=False``: the checks of the 
 a comparison with the transpose, cost five times what the copy itself does, and are reported.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
+import measuring
 import pytest
 import torch
 
 from vcreg_theory.dynamics import directcopy_predictor, directpred_predictor
 
 ROUNDS, CALLS = 9, 20
-
-
-def _cpu_seconds(*functions: Callable[[], object]) -> list[float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(ROUNDS + 1):
-        for into, function in zip(times, functions, strict=True):
-            start = time.process_time()
-            function()
-            into.append(time.process_time() - start)
-    return [statistics.median(t[1:]) for t in times]  # the first round warms up
 
 
 def _repeat(function: Callable[[], object]) -> Callable[[], None]:
@@ -51,8 +39,8 @@ def test_directcopy__against_directpred(benchmark, generator, k):
         return directpred_predictor(corr, eps=0.1, check=check)
 
     benchmark.pedantic(copy, rounds=5, iterations=CALLS, warmup_rounds=1)
-    checked, unchecked, spectral, spectral_unchecked = _cpu_seconds(
-        _repeat(copy), _repeat(lambda: copy(False)), pred, lambda: pred(False)
+    checked, unchecked, spectral, spectral_unchecked = measuring.cpu_seconds(
+        ROUNDS, _repeat(copy), _repeat(lambda: copy(False)), pred, lambda: pred(False)
     )
     info = {
         "copy_milliseconds": 1e3 * checked / CALLS,

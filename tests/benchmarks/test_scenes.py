@@ -6,11 +6,8 @@ and hue. Both give one view of each image of the batch, with one draw for each. 
 write the pictures once.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-
 import kornia.augmentation as peer
+import measuring
 import torch
 from torch import nn
 
@@ -18,17 +15,6 @@ from vcreg_theory import seeding
 from vcreg_theory.datasets import Scenes, render_scenes, sample_scenes, scene_views
 
 BATCH, SIZE, ROUNDS = 256, 32, 15
-
-
-def _cpu_seconds(**functions: Callable[[], object]) -> dict[str, float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(t[1:]) for name, t in times.items()}  # the first warms up
 
 
 def test_scenes__milliseconds_a_batch(benchmark):
@@ -48,7 +34,8 @@ def test_scenes__milliseconds_a_batch(benchmark):
         return render_scenes(scenes, size=SIZE)
 
     benchmark.pedantic(draw, rounds=5, warmup_rounds=1)
-    seconds = _cpu_seconds(
+    seconds = measuring.named_cpu_seconds(
+        ROUNDS,
         draw=draw,
         two_views=lambda: data.two_views(rows, generator),
         one_by_one=lambda: [render_scenes(scene, size=SIZE) for scene in single],
