@@ -4,7 +4,10 @@ Theory is a black dashed line, a measurement is coloured points with 95 % interv
 grey. The colours are Okabe and Ito's, which readers with any colour vision can tell apart.
 """
 
-from collections.abc import Sequence
+import base64
+import html
+import io
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,6 +161,100 @@ def show() -> None:
     from matplotlib import pyplot as plt
 
     plt.show()
+
+
+class Slider:
+    """One figure for each value of a parameter, with a slider to move through them.
+
+    A notebook shows it where it is the last value of a cell. All figures are stored in the page,
+    so moving the slider needs no server and no Python. Without scripts, and on paper, the figure
+    at `start` is seen.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Values of the parameter, at least 2, in the order of the slider.
+    draw : callable
+        Draws the figure of a value with `figure` and the functions here; axes need fixed limits,
+        or the figures do not compare.
+    label : str
+        What the slider moves, in plain text.
+    alt : str
+        Text for a reader who cannot see the figures; the value is added to it.
+    start : int
+        Place of the value that is shown first.
+    form : str
+        Format of a value.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 values or `start` is not the place of one.
+
+    Examples
+    --------
+    >>> def draw(slope):
+    ...     fig, ax = figure()
+    ...     theory(ax, [0, 1], [0, slope])
+    >>> Slider([1.0, 2.0], draw, label="slope", alt="A line.")
+    slider over slope: 1, 2
+    """
+
+    def __init__(
+        self,
+        values: Sequence[float],
+        draw: Callable[[float], Any],
+        *,
+        label: str,
+        alt: str,
+        start: int = 0,
+        form: str = ".3g",
+    ) -> None:
+        validation.integer("len(values)", len(values), at_least=2)
+        validation.integer("start", start, at_least=0)
+        if start >= len(values):
+            raise ValueError(f"start is {start}; it must be below the {len(values)} values")
+        self.label, self.alt, self.start = label, alt, start
+        self.texts = [format(value, form) for value in values]
+        self.images = [_svg(draw, value) for value in values]
+
+    def __repr__(self) -> str:
+        return f"slider over {self.label}: {', '.join(self.texts)}"
+
+    def _repr_html_(self) -> str:
+        """Return the figures and the slider as one element without any reference outside it."""
+        label = html.escape(self.label)
+        frames = "".join(
+            f'<img src="data:image/svg+xml;base64,{image}" data-value="{html.escape(text)}" '
+            f'alt="{html.escape(f"{self.alt} {self.label} = {text}")}"'
+            f"{'' if place == self.start else ' hidden'}>"
+            for place, (text, image) in enumerate(zip(self.texts, self.images, strict=True))
+        )
+        return (
+            f'<figure class="vcreg-slider">{frames}<div><label>{label} '
+            f'<input type="range" min="0" max="{len(self.texts) - 1}" value="{self.start}" '
+            f'oninput="{_MOVE}"></label> '
+            f"<output>{html.escape(self.texts[self.start])}</output></div></figure>"
+        )
+
+
+# Shows the image at the slider's place, hides the others and writes the value beside it.
+_MOVE = (
+    "const f=this.closest('figure'),s=this.value;f.querySelectorAll('img').forEach((e,i)=>"
+    "{e.hidden=i!=s;if(i==s){f.querySelector('output').value=e.dataset.value;"
+    "this.setAttribute('aria-valuetext',e.dataset.value)}})"
+)
+
+
+def _svg(draw: Callable[[float], Any], value: float) -> str:
+    """Draw one figure and return it as base64 of SVG, the same bytes each time."""
+    from matplotlib import pyplot as plt
+
+    draw(value)
+    stream = io.BytesIO()
+    plt.gcf().savefig(stream, format="svg", metadata={"Date": None})
+    plt.close()
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def _array(values: Any) -> np.ndarray:
