@@ -18,6 +18,7 @@ from vcreg_theory.dynamics import (
     ols_excess_risk,
     ridge_excess_risk,
 )
+from vcreg_theory.dynamics.downstream import vanishing_nuisance_excess_risk
 
 DRAWS, TAU2 = 400, 0.25
 
@@ -96,6 +97,25 @@ def test_min_norm_excess_risk__without_labels_is_the_signal():
     assert min_norm_excess_risk(0, 7, 3.0, TAU2) == 3.0
 
 
+@pytest.mark.parametrize(("n", "d", "r"), [(15, 40, 3), (30, 45, 10)])
+def test_vanishing_nuisance_excess_risk__is_the_mean_over_samples(rng, n, d, r):
+    scale = np.r_[np.ones(r), np.full(d - r, 1e-5)]
+    found = []
+    for _ in range(2 * DRAWS):
+        x = rng.standard_normal((n, d)) * scale
+        fit = np.linalg.pinv(x, rcond=1e-13) @ rng.standard_normal(n) * np.sqrt(TAU2)
+        found.append(np.square(fit * scale).sum())  # the solution is linear in labels: no signal
+    _near(found, vanishing_nuisance_excess_risk(n, d, r, TAU2))
+    assert np.mean(found) > 1.5 * ols_excess_risk(n, r, TAU2)  # control: scale zero
+
+
+def test_vanishing_nuisance_excess_risk__without_kept_features_or_with_many_labels():
+    assert vanishing_nuisance_excess_risk(20, 60, 0, TAU2) == pytest.approx(
+        min_norm_excess_risk(20, 60, 0.0, TAU2)
+    )
+    assert vanishing_nuisance_excess_risk(99, 60, 7, TAU2) == ols_excess_risk(99, 60, TAU2)
+
+
 @given(st.integers(0, 200), st.floats(1e-3, 10), st.floats(1e-3, 10))
 def test_labels_needed__inverts_the_risk(rank, excess, tau2):
     n = labels_needed(excess, rank, tau2)
@@ -164,6 +184,9 @@ def test_ridge_excess_risk__scale_of_features_matters_and_least_squares_ignores_
         (lambda: labels_needed(0.0, 3, 1.0), "excess_risk must be above 0"),
         (lambda: min_norm_excess_risk(9, 10, 1.0, 1.0), "n must be below d - 1, got 9"),
         (lambda: min_norm_excess_risk(3, 10, -1.0, 1.0), "signal must be at least 0"),
+        (lambda: vanishing_nuisance_excess_risk(9, 40, 8, 1.0), "n must lie between rank"),
+        (lambda: vanishing_nuisance_excess_risk(40, 40, 8, 1.0), "n must lie between rank"),
+        (lambda: vanishing_nuisance_excess_risk(20, 8, 8, 1.0), "rank must be below d = 8"),
         (lambda: ridge_excess_risk(0, [1.0], [1.0], 1.0, 1.0), "n must be at least 1"),
         (lambda: ridge_excess_risk(5, [1.0], [1.0], 1.0, 0.0), "penalty must be positive"),
         (lambda: ridge_excess_risk(5, [-1.0], [1.0], 1.0, 1.0), "variances must be at least 0"),

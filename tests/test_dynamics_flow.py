@@ -263,10 +263,13 @@ def test_simulate__optimal_predictor_keeps_the_gram_matrix_up_to_weight_decay(rn
     assert np.trace(off.gram[-1]) > 1.05 * np.trace(found.gram[-1])  # control: off by a tenth
 
 
-def test_trace_objective__is_the_speed_of_the_flow(rng):
+@pytest.mark.parametrize("orthonormal", [True, False])
+def test_trace_objective__is_the_speed_of_the_flow(rng, orthonormal):
     X, Sigma = _generic(rng)[0], 2.5 * np.eye(4)
     X = 2.0 * X / np.linalg.norm(X, 2)  # at most Sigma
     W = random_rotation(4, rng)[:2]
+    if not orthonormal:
+        W = np.array([[1.3, 0.0], [0.5, 0.8]]) @ W
     step = 1e-3
     run = _run(W, X, Sigma, Optimal(), times=[step, 2 * step])
     values = [np.square(V @ X @ V.T).sum() / 2 for V in run.W]
@@ -275,6 +278,10 @@ def test_trace_objective__is_the_speed_of_the_flow(rng):
     slope = (4 * values[0] - values[1] - 3 * found.value) / (2 * step)
     assert found.speed == pytest.approx(slope, abs=1e-4) and found.speed > 1e-2
     assert trace_objective(W, np.eye(4), Sigma).speed == pytest.approx(0, abs=1e-15)
+    Q = np.eye(4) - np.linalg.pinv(W) @ W
+    short = 2 * 2.5 * np.square(optimal_predictor(W, X, Sigma) @ W @ X @ Q).sum()
+    agrees = found.speed == pytest.approx(short, rel=1e-12)
+    assert agrees == orthonormal  # the short form needs orthonormal rows
 
 
 def test_simulate__a_constant_matrix_makes_a_linear_system(rng):
@@ -299,6 +306,12 @@ def test_simulate__reports_divergence():
         _run(np.eye(1), np.eye(1), np.eye(1), [[0.5]], times=[1000.0])
     assert caught.value.time == pytest.approx(4 * 29 * np.log(10), rel=1e-6)
     assert isinstance(caught.value, ArithmeticError) and caught.value.steps is None
+
+
+def test_simulate__reports_divergence_before_the_first_record():
+    with pytest.raises(Diverged) as caught:
+        _run(1e20 * np.eye(2), np.eye(2), np.eye(2), DirectSet(2.0), times=[1.0])
+    assert caught.value.time == 0.0
 
 
 def test_simulate__a_wild_start_raises_no_warning():
@@ -344,7 +357,7 @@ ONE = np.eye(2)
         (lambda: Learned([[0.0, 1.0], [0, 0]], symmetric=True), "start_at must be symmetric"),
         (lambda: no_predictor_flow(ONE, ONE, ONE, times=1.0), "times must be a vector"),
         (lambda: no_predictor_rates(1.0, 1.0, 0.0, 0.0), "target_rate must be above 0"),
-        (lambda: trace_objective(2 * ONE, ONE, ONE), "orthonormal rows"),
+        (lambda: trace_objective(np.ones((2, 2)), ONE, ONE), "must be invertible"),
         (lambda: trace_objective(ONE, ONE, np.diag([1.0, 2.0])), "multiple of the identity"),
     ],
 )

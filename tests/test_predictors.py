@@ -228,6 +228,39 @@ def test_directset__refuses_bad_input(corr, alpha, options, error, message):
         directset_predictor(corr, alpha, **options)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [2, 3, 40])
+def test_directset__sees_every_single_pair_that_differs(generator, dtype, k):
+    # The slack is the root of the dtype's spacing times the largest entry, which is 1 here.
+    slack = math.sqrt(torch.finfo(dtype).eps)
+    for _ in range(20):
+        i, j = torch.randperm(k, generator=generator)[:2].tolist()
+        corr = torch.eye(k, dtype=dtype)
+        corr[i, j] = 1.5 * slack
+        with pytest.raises(ValueError, match="symmetric"):
+            directset_predictor(corr, 1.0)
+        corr[i, j] = 0.5 * slack
+        directset_predictor(corr, 1.0)
+
+
+def test_directset__sees_a_cross_correlation_and_a_triangle(generator):
+    za, zb = torch.randn(2, 64, 16, generator=generator)
+    for corr in (za.T @ zb / 64 + 9 * torch.eye(16), 9 * torch.eye(16) + torch.ones(16, 16).triu()):
+        with pytest.raises(ValueError, match="symmetric"):
+            directset_predictor(corr, 1.0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_directset__accepts_many_small_differences_under_autocast(generator, device):
+    # 256 differences of 0.9 slacks add up to several slacks in a row, yet none is above one.
+    corr = torch.eye(256) + 0.9 * math.sqrt(1.2e-7) * torch.ones(256, 256).triu(1)
+    with torch.autocast(device, torch.bfloat16):
+        assert torch.equal(directset_predictor(corr.to(device), 1.0).cpu(), corr)
+        corr[0, 1] = 1e-3  # lost where bfloat16 rounds it next to the diagonal
+        with pytest.raises(ValueError, match="symmetric"):
+            directset_predictor(corr.to(device), 1.0)
+
+
 def test_directset__zero_correlation_without_normalisation_is_the_offset():
     assert torch.equal(directset_predictor(GOOD * 0, 0.5, eps=0.2), 0.2 * GOOD)
 

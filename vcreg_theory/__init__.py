@@ -14,6 +14,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+source"
 
 _MODULES = (
+    "bounds",
     "checkpoints",
     "claims",
     "cli",
@@ -23,9 +24,12 @@ _MODULES = (
     "dynamics",
     "entropy",
     "gaussian_measure",
+    "ica",
     "independence",
+    "information",
     "kernels",
     "losses",
+    "mixtures",
     "models",
     "normality",
     "piecewise",

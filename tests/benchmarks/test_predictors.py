@@ -2,8 +2,8 @@
 
 Run with ``pytest tests/benchmarks/test_predictors.py --benchmark-enable -s``. Correlation in,
 predictor out, offset included; the update of the correlation is common to both and left out.
-The goal is for the call of a training step, ``check=False``: the checks of the input, most of them
-a comparison with the transpose, cost five times what the copy itself does, and are reported.
+The goal holds for the default call, which checks its input at about three times the cost of the
+copy itself, and so for that of a training step, ``check=False``.
 """
 
 from collections.abc import Callable
@@ -52,4 +52,5 @@ def test_directcopy__against_directpred(benchmark, generator, k):
     }
     benchmark.extra_info.update(info)
     if k == 512:
+        assert info["ratio"] >= 80
         assert info["ratio_unchecked"] >= 80

@@ -76,9 +76,9 @@ def build(root, tmp_path, write_chapter):
     def run(records, card=CLAIM, edited=""):
         book, built = tmp_path / "book", tmp_path / "_build"
         chapter = write_chapter(
-            book / "chapters" / "01_a.md", CHAPTER.format(card=card, claim=CLAIM)
+            book / "chapters" / "07_a.md", CHAPTER.format(card=card, claim=CLAIM)
         )
-        path = built / "executed" / "quick" / "01_a.ipynb"
+        path = built / "executed" / "quick" / "07_a.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(executed(chapter.read_text(), records), path)
         chapter.write_text(chapter.read_text() + edited)
@@ -87,7 +87,8 @@ def build(root, tmp_path, write_chapter):
             entry["status"] = "checked" if entry["id"] == CLAIM else "open"
         (built / "ledger.json").write_text(json.dumps(ledger))
         (book / "index.md").write_text(INDEX)
-        contents = {"format": "jb-book", "root": "index", "chapters": [{"file": "chapters/01_a"}]}
+        part = {"caption": "I", "numbered": 1, "chapters": [{"file": "chapters/07_a"}]}
+        contents = {"format": "jb-book", "root": "index", "parts": [part]}
         (book / "_toc.yml").write_text(yaml.safe_dump(contents))
         (book / "references.bib").write_text("@misc{a, title={A}, author={B}, year={2026}}\n")
         shutil.copytree(root / "book" / "_static", book / "_static")
@@ -104,19 +105,22 @@ def build(root, tmp_path, write_chapter):
 def test_build__shows_records_ledger_and_download(build):
     status, errors, site = build([record(CLAIM, "first $z$"), record(CLAIM, "second")])
     assert status == 0, errors
-    page = (site / "chapters" / "01_a.html").read_text()
+    page = (site / "chapters" / "07_a.html").read_text()
     anchors = [f"check-{CLAIM.lower().replace('.', '-')}-{k}" for k in (1, 2)]
     for anchor in anchors:
         assert f'id="{anchor}"' in page
-        assert f'href="chapters/01_a.html#{anchor}"' in (site / "index.html").read_text()
+        assert f'href="chapters/07_a.html#{anchor}"' in (site / "index.html").read_text()
     assert r"\(y &lt; 1\)" in page and r"\(z\)" in page
     assert "12345" not in page
     assert "With" in (site / "index.html").read_text()
-    assert "_sources/chapters/01_a.ipynb" in page
-    assert (site / "_sources" / "chapters" / "01_a.ipynb").exists()
+    assert "_sources/chapters/07_a.ipynb" in page
+    assert (site / "_sources" / "chapters" / "07_a.ipynb").exists()
     assert json.loads((site / "ledger.json").read_text())["counts"]["records"] == 2
     assert (site / "_static" / "mathjax" / "tex-chtml.js").exists()
     assert "cdn.jsdelivr" not in page and "unpkg" not in page
+    # the only chapter of this book, but the seventh by its name
+    assert "Theorem 7.1" in page
+    assert re.search(r'section-number">7\.', page)
 
 
 def test_build__fails_on_unknown_theorem_unknown_claim_and_edited_chapter(build):
@@ -124,6 +128,6 @@ def test_build__fails_on_unknown_theorem_unknown_claim_and_edited_chapter(build)
     status, errors, _ = build([record(missing, "x")], card=f"{CLAIM} Y88.y", edited="\nMore.\n")
     assert status != 0
     assert f"prf:ref reference target not found: {missing}" in errors
-    assert re.search(r"chapters/01_a\.md:25: .*not found: Z99.z", errors)
+    assert re.search(r"chapters/07_a\.md:25: .*not found: Z99.z", errors)
     assert "not in claims.toml: Y88.y" in errors
     assert "edited since it was executed" in errors

@@ -1,8 +1,8 @@
 r"""Alignment of a learned predictor with the correlation of the outputs.
 
-Isotropic moments, :math:`X = I` and :math:`\Sigma = c I`, a target :math:`W_a = \tau W`, a
-predictor that learns at the rate :math:`\alpha_p` with the network's weight decay :math:`\eta`, and
-:math:`F = W W^\top`.
+Views with :math:`\Sigma = c I`, a target :math:`W_a = \tau W`, a predictor that learns at the rate
+:math:`\alpha_p` with the network's weight decay :math:`\eta`, and :math:`F = W W^\top`. Unless said
+otherwise :math:`X = I`; the bounds of claim C8.b hold for every X.
 """
 
 import numpy as np
@@ -170,7 +170,8 @@ def commutator_integral_bound(
 
     Notes
     -----
-    Claim C8.b: for a symmetrised predictor and every weight decay, 0 included. M is `imbalance`.
+    Claim C8.b: for a symmetrised predictor, :math:`\Sigma = c I`, every X and every weight decay, 0
+    included. M is `imbalance`.
     Of :math:`\lVert M(0) \rVert_F^2 / c` the rest is :math:`\frac{4\eta}c \int \lVert M \rVert_F^2`
     and what is left of :math:`\lVert M \rVert_F^2 / c` at the end.
 
@@ -213,7 +214,7 @@ def commutator_bound(
 
     Notes
     -----
-    Claim C8.b.
+    Claim C8.b: for a symmetrised predictor, :math:`\Sigma = c I` and every X.
 
     Examples
     --------

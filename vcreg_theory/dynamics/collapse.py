@@ -199,12 +199,14 @@ def trace_objective(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> TraceObject
     r"""Return the trace objective and its speed under the optimal predictor.
 
     .. math:: f = \tfrac12 \lVert W X W^\top \rVert_F^2, \qquad
-        \dot f = 2 c\, \lVert W_p W X (I - W^\top W) \rVert_F^2
+        \dot f = 2 c\, \lVert (W W^\top)^{1/2}\, W_p^\top W X Q \rVert_F^2
+
+    with Q the orthogonal projection on the complement of the rows of W.
 
     Parameters
     ----------
     W : array_like, shape (k, d)
-        Weights with orthonormal rows.
+        Weights of full row rank.
     X : array_like, shape (d, d)
         Cross-view moment.
     Sigma : array_like, shape (d, d)
@@ -217,11 +219,12 @@ def trace_objective(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> TraceObject
     Raises
     ------
     ValueError
-        If the rows of W are not orthonormal or `Sigma` is not a multiple of the identity.
+        If W does not have full row rank or `Sigma` is not a multiple of the identity.
 
     Notes
     -----
-    Claim C2.e: no weight decay, tied target. The speed is never negative.
+    Claim C2.e: no weight decay, tied target. The speed is never negative; for orthonormal rows it
+    is :math:`2 c\, \lVert W_p W X (I - W^\top W) \rVert_F^2`.
 
     Examples
     --------
@@ -233,10 +236,10 @@ def trace_objective(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> TraceObject
     c = float(Sigma.trace()) / len(Sigma)
     if np.abs(Sigma - c * np.eye(len(Sigma))).max() > arrays.SLACK * c:
         raise ValueError("Sigma must be a multiple of the identity, got another matrix")
-    if np.abs(W @ W.T - np.eye(len(W))).max() > arrays.SLACK:
-        raise ValueError("W must have orthonormal rows, got rows that are not")
-    left = optimal_predictor(W, X, Sigma) @ W @ X
-    speed = 2 * c * np.square(left - left @ W.T @ W).sum()
+    W_p = optimal_predictor(W, X, Sigma)
+    rows, factor = np.linalg.qr(W.T)  # W W^T = factor^T factor
+    left = factor @ W_p.T @ W @ X
+    speed = 2 * c * np.square(left - left @ rows @ rows.T).sum()
     return TraceObjective(float(np.square(W @ X @ W.T).sum() / 2), float(speed))
 
 

@@ -43,7 +43,8 @@ def ols_excess_risk(
 
     Notes
     -----
-    Claims C6.a and C6.c; exact. The lost signal acts as noise, which must be Gaussian then.
+    Claims C6.a and C6.c; exact. The lost signal acts as noise: it is independent of the features,
+    as both are parts of one Gaussian input. The labels' own noise may have any law.
 
     Examples
     --------
@@ -136,6 +137,57 @@ def min_norm_excess_risk(
     signal = arrays.numbers("signal", signal, least=0)
     tau2 = arrays.numbers("noise_variance", noise_variance, least=0)
     return (signal * (1 - n / d) + tau2 * n / (d - n - 1))[()]
+
+
+def vanishing_nuisance_excess_risk(n: int, d: int, rank: int, noise_variance: float) -> float:
+    r"""Return the excess risk of least squares as the nuisance features shrink to nothing.
+
+    .. math:: \omega + (\tau^2 + \omega) \frac{r}{n - r - 1}, \qquad
+        \omega = \tau^2 \frac{n - r}{d - n - 1} \qquad (r + 1 < n < d - 1),
+
+    and :math:`\tau^2 d / (n - d - 1)` for :math:`n > d + 1`, where the scale does not matter.
+
+    Parameters
+    ----------
+    n : int
+        Number of labelled samples.
+    d, rank : int
+        Dimension of the input, and number r of features that keep their scale. The others are
+        multiplied by s, and s tends to 0; the target is linear in the r features.
+    noise_variance : float
+        Variance :math:`\tau^2` of the labels' noise, not negative.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Notes
+    -----
+    Claim C6.e. The solution has minimal norm where it is not unique. With s = 0 the risk is that of
+    `ols_excess_risk` at rank r: the limit is another one, because the noise that the r features
+    cannot explain is fitted with the others, however small they are.
+
+    Examples
+    --------
+    >>> vanishing_nuisance_excess_risk(61, 102, 10, 0.40)  # omega = 0.51
+    0.692
+    """
+    n, d = validation.integer("n", n, at_least=1), validation.integer("d", d, at_least=1)
+    rank = validation.integer("rank", rank, at_least=0)
+    if rank >= d:
+        raise ValueError(f"rank must be below d = {d}, got {rank}")
+    tau2 = validation.nonnegative("noise_variance", noise_variance)
+    if n > d + 1:
+        return float(ols_excess_risk(n, d, tau2))
+    if not rank + 1 < n < d - 1:
+        raise ValueError(f"n must lie between rank + 1 and d - 1 or above d + 1, got {n}")
+    fitted_noise = min_norm_excess_risk(n - rank, d - rank, 0.0, tau2)
+    return float(ols_excess_risk(n, rank, tau2, lost_signal=fitted_noise))
 
 
 def ridge_excess_risk(

@@ -114,7 +114,9 @@ def _integrate(
 
     size.terminal = True  # type: ignore[attr-defined]
     options = {"t_eval": times, "rtol": max(rtol, _FINEST), "atol": atol, "events": size}
-    found = solve_ivp(velocity, (0.0, times[-1]), start, method="DOP853", **options)
+    with np.errstate(over="ignore", invalid="ignore"):  # reported as divergence below
+        found = solve_ivp(velocity, (0.0, times[-1]), start, method="DOP853", **options)
     if found.status != 0:
-        raise Diverged(float(found.t_events[0][0]) if found.status == 1 else float(found.t[-1]))
+        last = found.t[-1] if len(found.t) else 0.0  # nothing recorded before the step failed
+        raise Diverged(float(found.t_events[0][0] if found.status == 1 else last))
     return found.y.T

@@ -62,8 +62,8 @@ def directset_predictor(
         The norm that divides :math:`F`: its largest eigenvalue, the root of the sum of its squared
         entries, or its trace.
     check : bool
-        Whether to look at the entries of `corr` at all. That waits for the device and costs more
-        than a copy; the averages of `EMACorrelation` need no check.
+        Whether to look at the entries of `corr` at all. That waits for the device and costs about
+        three times what a copy does; the averages of `EMACorrelation` need no check.
 
     Returns
     -------
@@ -85,9 +85,11 @@ def directset_predictor(
     up to :math:`\sqrt u\,\max|F|`, with u the spacing of the dtype at 1: two sums of the same B
     products differ by at most about :math:`Bu` times the largest mean square, so every
     :math:`Z^\top Z/B` of up to :math:`1/\sqrt u` rows passes (2,900 in float32, and far more where
-    roundings cancel). Where no eigenvalue is computed, two consequences of definiteness are
-    checked in its place, :math:`F_{ii} \ge 0` and :math:`\max_{ij}|F_{ij}| = \max_i F_{ii}`; the
-    result is a polynomial in `corr` there, finite and symmetric without it.
+    roundings cancel). Asymmetry is looked for in :math:`(F - F^\top) v` with one fixed vector v,
+    which misses it only where differences cancel in every row. Where no eigenvalue is computed,
+    two consequences of definiteness are checked in its place, :math:`F_{ii} \ge 0` and
+    :math:`\max_{ij}|F_{ij}| = \max_i F_{ii}`; the result is a polynomial in `corr` there, finite
+    and symmetric without it.
 
     Examples
     --------
@@ -180,7 +182,7 @@ def directpred_predictor(
 
     Notes
     -----
-    Claim C7; Tian, Chen and Ganguli (2021), equations 18 and 19 as we recall them.
+    Claim C7; Tian, Chen and Ganguli (2021), as we recall it.
 
     Examples
     --------

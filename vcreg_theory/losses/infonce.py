@@ -71,9 +71,9 @@ def infonce_loss(
 
     Notes
     -----
-    Claim B9.a. Neither entropy bounds the entropy of a mixture: the pooled one leaves each point
-    out of its own sum, the other has the positive pair in its place. For NT-Xent the gradient of
-    the loss is computed with its value.
+    Claim B9.a. The pooled entropy leaves each point out of its own sum, so it is at least the
+    pairwise estimate with the same kernel; the one-way entropy has the positive pair in the place
+    of the point itself and bounds nothing. For NT-Xent the gradient is computed with the value.
 
     Examples
     --------

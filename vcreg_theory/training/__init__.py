@@ -7,6 +7,7 @@ takes it to its record, and `run_suite` runs the rows that have no record yet.
 from .config import RunConfig
 from .methods import METHODS, Method
 from .networks import Network, build
+from .recheck import Stored, restore
 from .runner import run_rows, run_suite, status
 from .suites import SUITES
 from .trainer import Trainer, load_dataset
@@ -19,10 +20,12 @@ __all__ = [
     "Method",
     "Network",
     "RunConfig",
+    "Stored",
     "Trainer",
     "Views",
     "build",
     "load_dataset",
+    "restore",
     "run_rows",
     "run_suite",
     "status",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import checkpoints
+from ..datasets import ViewDataset
 from . import networks, runner, trainer
 from .config import RunConfig
 from .evaluation import Settings, evaluate
@@ -38,6 +39,59 @@ class Difference(NamedTuple):
         return f"{self.name}: recorded {self.recorded:.6g}, found {self.found:.6g}"
 
 
+class Stored(NamedTuple):
+    """A stored network, the data it was trained on, its configuration and its whole record."""
+
+    network: networks.Network
+    dataset: ViewDataset
+    config: RunConfig
+    values: dict[str, Any]
+
+
+def restore(record: Path, *, device: str = "auto") -> Stored:
+    """Return the network of a record with its stored weights, and the data of the record.
+
+    The network is in evaluation mode.
+
+    Parameters
+    ----------
+    record : Path
+        The record; the weights are looked for beside its folder, as `Trainer` leaves them.
+    device : str
+        Where the network and the data are put; "auto" is CUDA if there is one.
+
+    Returns
+    -------
+    Stored
+
+    Raises
+    ------
+    FileNotFoundError
+        If the record or the weights are not there.
+    ValueError
+        If the weights or the data are not those of the record.
+
+    Examples
+    --------
+    >>> from vcreg_theory import records
+    >>> restore(records.default_folder() / "digits-vicreg-s0.json").dataset.name
+    'digits'
+    """
+    values = checkpoints.read_json(record)
+    config = RunConfig.from_dict(values["config"])
+    device = runner.resolve_device(device)
+    network = networks.build(config)
+    if values["checkpoint"] is None:
+        raise FileNotFoundError(f"the weights of {record} were not kept")
+    weights = record.parent.parent / values["checkpoint"]["file"]
+    checkpoints.load(weights, network, sha256=values["checkpoint"]["sha256"])
+    dataset = trainer.load_dataset(config, device)
+    identity = {"name": dataset.name, **dataset.identity}
+    if identity != values["data"]:
+        raise ValueError(f"the data are {identity}, but {record} is about {values['data']}")
+    return Stored(network.to(device).eval(), dataset, config, values)
+
+
 def compare(record: Path, *, device: str = "auto") -> list[Difference]:
     """Return all figures of a record's final evaluation beside those of its stored weights.
 
@@ -59,21 +113,11 @@ def compare(record: Path, *, device: str = "auto") -> list[Difference]:
     ValueError
         If the weights or the data are not those of the record.
     """
-    values = checkpoints.read_json(record)
-    config = RunConfig.from_dict(values["config"])
-    device = runner.resolve_device(device)
-    network = networks.build(config)
-    if values["checkpoint"] is None:
-        raise FileNotFoundError(f"the weights of {record} were not kept")
-    weights = record.parent.parent / values["checkpoint"]["file"]
-    checkpoints.load(weights, network, sha256=values["checkpoint"]["sha256"])
-    dataset = trainer.load_dataset(config, device)
-    identity = {"name": dataset.name, **dataset.identity}
-    if identity != values["data"]:
-        raise ValueError(f"the data are {identity}, but {record} is about {values['data']}")
-    settings = Settings(**config.evaluation_options)
-    found = grouped(evaluate(network.to(device), dataset, settings, final=True))
-    return list(pairs("", values["final"], found))
+    stored = restore(record, device=device)
+    network, dataset = stored.network, stored.dataset
+    settings = Settings(**stored.config.evaluation_options)
+    found = grouped(evaluate(network, dataset, settings, final=True))
+    return list(pairs("", stored.values["final"], found))
 
 
 def pairs(name: str, recorded: Any, found: Any) -> Iterator[Difference]:
