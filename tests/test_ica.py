@@ -254,3 +254,16 @@ def test_VCRegICA__runs_on_devices(device):
     _, mixing, x = _mixture(MIXED, 1000, "device")
     model = VCRegICA(device=device, random_state=0).fit(x)
     assert amari_index(model.components_, mixing) < 0.08  # as above, with n = 1000
+
+
+@pytest.mark.parametrize("ratio", [1e-160, 1e-8, 1e8, 1e15, 1e160])
+def test_fit__does_not_depend_on_the_units_of_a_feature(ratio):
+    g = np.random.default_rng(0)
+    sources = g.laplace(size=(2000, 3))
+    mixing = g.normal(size=(3, 3))
+    units = np.array([1.0, 1.0, ratio])
+    plain = ica.VCRegICA(random_state=0).fit(sources @ mixing.T)
+    other = ica.VCRegICA(random_state=0).fit(sources @ mixing.T * units)
+    distance = ica.amari_distance(other.components_ * units, mixing)
+    assert distance == pytest.approx(ica.amari_distance(plain.components_, mixing), rel=0.01)
+    assert other.reliable_ == plain.reliable_

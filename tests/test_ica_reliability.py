@@ -157,3 +157,11 @@ def test_dependence__sees_dependence():
     y = torch.from_numpy((s - s.mean(1, keepdims=True)) / s.std(1, keepdims=True))
     found = dependence.dependence(y)
     assert found.pvalue < 1e-20 and (found.pvalues.fill_diagonal_(0) < 1e-8).all()
+
+
+def test_assess__correlated_outputs_are_not_independent():
+    g = torch.Generator().manual_seed(0)
+    y = torch.randn(2, 1000, generator=g, dtype=torch.float64)
+    y[1] = 0.4 * y[0] + (1 - 0.4**2) ** 0.5 * y[1]
+    y = (y - y.mean(1, keepdim=True)) / y.std(1, correction=0, keepdim=True)
+    assert reliability.assess(y, torch.tensor([2.0, 2.0], dtype=torch.float64)).pvalue == 0.0

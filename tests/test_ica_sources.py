@@ -380,3 +380,10 @@ def test_nonlinear__rejects_bad_input():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_generalized_gaussian__of_a_large_power_is_nearly_uniform():
+    drawn = ica.generalized_gaussian(1e4).draw(np.random.default_rng(0), 20_000)
+    assert (drawn != 0).all()
+    assert np.abs(drawn).max() == pytest.approx(3**0.5, rel=2e-3)
+    assert drawn.std() == pytest.approx(1.0, abs=0.02)

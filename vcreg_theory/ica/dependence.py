@@ -122,4 +122,5 @@ def _combined(loss: Tensor, mean: Tensor, variance: Tensor, pvalues: Tensor) -> 
     upper = torch.triu(torch.ones_like(loss), 1) > 0
     total = _gamma(loss[upper].sum()[None], mean[upper].sum()[None], variance[upper].sum()[None])
     worst = pvalues[upper].min() * int(upper.sum())
-    return min(1.0, 2 * float(torch.minimum(total[0], worst)))
+    found = 2 * float(torch.minimum(total[0], worst))
+    return found if found != found else min(1.0, found)  # not a number is no evidence

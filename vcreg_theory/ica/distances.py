@@ -194,8 +194,10 @@ def _spread(p: np.ndarray, power: int) -> float:
 def _standardised(name: str, value: Any) -> np.ndarray:
     """Return columns of mean zero and variance one."""
     array = _array(name, value)
+    largest = np.abs(array).max(0)
+    array = array / np.where(largest > 0, largest, 1.0)
     centred = array - array.mean(0)
     scale = centred.std(0)
-    if (scale <= 1e-14 * np.abs(array).max(0)).any():
+    if (scale <= 1e-14).any():
         raise ValueError(f"{name} must have no constant column")
     return centred / scale

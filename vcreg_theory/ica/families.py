@@ -59,7 +59,9 @@ def generalized_gaussian(power: float) -> Source:
         information = p**2 * math.exp(math.lgamma(2 - 1 / p) + three - 2 * one)
 
     def draw(g: np.random.Generator, n: int) -> np.ndarray:
-        return scale * g.gamma(1 / p, size=n) ** (1 / p) * g.choice([-1.0, 1.0], n)
+        # gamma(1 / p) itself would be 0 in floating point for large powers
+        size = g.gamma(1 + 1 / p, size=n) ** (1 / p) * g.uniform(size=n)
+        return scale * size * g.choice([-1.0, 1.0], n)
 
     kurtosis = math.exp(five + one - 2 * three) - 3
     return Source(f"generalized gaussian {p:g}", kurtosis, information, draw)

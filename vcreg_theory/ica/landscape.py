@@ -134,8 +134,9 @@ def rotation_losses(
     [0.0, 0.36]
     """
     validation.tensor("points", points, ndim=1)
+    validation.tensor("weights", weights, ndim=1)
     validation.same_shape("points", points, "weights", weights)
-    validation.tensor("angles", angles, ndim=1)
+    validation.tensor("angles", angles, ndim=1, min_rows=1)
     if bool((weights < 0).any()) or abs(float(weights.sum()) - 1) > 1e-6:
         raise ValueError(f"weights must be a law, got total {float(weights.sum())!r}")
     if batch_size is not None:

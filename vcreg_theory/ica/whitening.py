@@ -18,33 +18,44 @@ class White(NamedTuple):
 def whiten(x: Tensor, components: int | None) -> White:
     """Whiten observations x[n, p] and keep the leading principal components, all by default.
 
+    If all are kept the features are brought to one scale first, so that units do not matter.
+
     Raises
     ------
     ValueError
-        If their covariance has a lower rank than the number of components.
+        If their covariance has a lower rank than the number of components, or the components that
+        are kept differ in scale beyond what rounding leaves of the smallest.
     """
     n, p = x.shape
     mean = x.mean(0)
     centred = (x - mean).T
     wanted = min(n, p) if components is None else components
     # Columns of unit scale, so that the rank does not depend on the units of the features.
-    scale = centred.square().mean(1).sqrt()
+    peak = centred.abs().amax(1).clamp(min=torch.finfo(x.dtype).tiny)
+    scale = (centred / peak[:, None]).square().mean(1).sqrt() * peak
     constant = int((scale <= 1e-12 * mean.abs().clamp(min=1e-300)).sum())
     if constant and wanted > p - constant:
         raise ValueError(
             f"X must vary in every feature, got {constant} constant of {p}; remove them or set "
             f"n_components to at most {p - constant}"
         )
-    vectors, sizes = _principal(centred)
     rank = _rank(centred, scale)
     if rank < wanted:
         raise ValueError(
             f"X must have a covariance of rank at least n_components = {wanted}, got rank {rank} "
             f"from shape {(n, p)}; set n_components to at most {rank} or give more samples"
         )
-    vectors, sizes = vectors[:, :wanted], sizes[:wanted]
+    unit = scale if wanted == p else scale.amax().expand(p)
+    vectors, sizes = (part[..., :wanted] for part in _principal(centred / unit[:, None]))
+    if float(sizes[-1]) <= 1e-6 * float(sizes[0]):
+        raise ValueError(
+            "X must have principal components of comparable size, got a smallest of "
+            f"{float(sizes[-1] / sizes[0]):.1e} times the largest; scale the features or lower "
+            "n_components"
+        )
     whitening = (vectors / sizes).T
-    return White(whitening @ centred, whitening, vectors * sizes, mean)
+    data = whitening @ (centred / unit[:, None])
+    return White(data, whitening / unit, unit[:, None] * vectors * sizes, mean)
 
 
 def _principal(centred: Tensor) -> tuple[Tensor, Tensor]:
