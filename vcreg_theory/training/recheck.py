@@ -48,7 +48,7 @@ class Stored(NamedTuple):
     values: dict[str, Any]
 
 
-def restore(record: Path, *, device: str = "auto") -> Stored:
+def restore(record: Path, *, device: str = "auto", dataset: ViewDataset | None = None) -> Stored:
     """Return the network of a record with its stored weights, and the data of the record.
 
     The network is in evaluation mode.
@@ -59,6 +59,8 @@ def restore(record: Path, *, device: str = "auto") -> Stored:
         The record; the weights are looked for beside its folder, as `Trainer` leaves them.
     device : str
         Where the network and the data are put; "auto" is CUDA if there is one.
+    dataset : ViewDataset, optional
+        The data, where an earlier call has loaded them; they are checked all the same.
 
     Returns
     -------
@@ -85,7 +87,8 @@ def restore(record: Path, *, device: str = "auto") -> Stored:
         raise FileNotFoundError(f"the weights of {record} were not kept")
     weights = record.parent.parent / values["checkpoint"]["file"]
     checkpoints.load(weights, network, sha256=values["checkpoint"]["sha256"])
-    dataset = trainer.load_dataset(config, device)
+    if dataset is None:
+        dataset = trainer.load_dataset(config, device)
     identity = {"name": dataset.name, **dataset.identity}
     if identity != values["data"]:
         raise ValueError(f"the data are {identity}, but {record} is about {values['data']}")

@@ -83,25 +83,21 @@ def _encoders(
 ) -> Iterator[Encoder]:
     """Yield the encoders; the data are loaded once."""
     # Only here: the mathematics of this package needs neither records nor training.
-    from ... import checkpoints, records
+    from ... import records
     from ...readout import features
-    from ...training import networks, trainer
-    from ...training.config import RunConfig
+    from ...training import restore
 
     place = records.default_folder() if folder is None else Path(folder)
     data = None
     for record in records.load(suite, place):
         if record.checkpoint is None or (methods is not None and record.method not in methods):
             continue
-        config = RunConfig.from_dict(record.config)
+        stored = restore(place / f"{record.key}.json", device="cpu", dataset=data)
         if data is None:
-            data = trainer.load_dataset(config, "cpu")
+            data = stored.dataset
             generator = seeding.torch_generator(seed, "bounds views")
             views = data.two_views(torch.arange(len(data)), generator)
-        network = networks.build(config)
-        weights = place.parent / record.checkpoint["file"]
-        checkpoints.load(weights, network, sha256=record.checkpoint["sha256"])
-        encoder = network.encoder
+        encoder = stored.network.encoder
         yield Encoder(
             record.method,
             record.seed,
