@@ -6,7 +6,6 @@ import json
 import math
 import os
 import resource
-import stat
 import subprocess
 import sys
 from collections import OrderedDict
@@ -19,7 +18,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vcreg_theory import checkpoints, models
-from vcreg_theory.checkpoints.files import _atomic_write
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 
@@ -455,56 +453,6 @@ def test_writers__a_write_cut_short_by_the_system_leaves_the_old_file_whole(path
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
-
-
-def test_atomic_write__an_interruption_leaves_no_temporary_file(path, monkeypatch):
-    def interrupt(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        _atomic_write(path, b"new")
-    assert os.listdir(path.parent) == []
-
-
-def test_atomic_write__syncs_the_file_before_and_the_folder_after_the_renaming(path, monkeypatch):
-    calls = []
-    fsync, replace = os.fsync, os.replace
-
-    def record_sync(descriptor):
-        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
-        fsync(descriptor)
-
-    def record_replace(source, target):
-        assert source.read_bytes() == b"new" and source.parent == path.parent
-        calls.append("replace")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", record_sync)
-    monkeypatch.setattr(os, "replace", record_replace)
-    _atomic_write(path, b"new")
-    assert calls == ["file", "replace", "folder"] and path.read_bytes() == b"new"
-
-
-def test_atomic_write__makes_folders_follows_links_and_honours_the_umask(tmp_path):
-    target = tmp_path / "a" / "b" / "file"
-    _atomic_write(target, b"1")
-    link = tmp_path / "link"
-    link.symlink_to(target)
-    _atomic_write(os.fspath(link), b"2")
-    assert link.is_symlink() and target.read_bytes() == b"2"
-    plain = tmp_path / "plain"
-    plain.write_bytes(b"")
-    assert target.stat().st_mode == plain.stat().st_mode
-
-
-def test_atomic_write__names_the_path_it_cannot_write(tmp_path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(NotADirectoryError, match=r"could not write.*file/below"):
-        _atomic_write(tmp_path / "file" / "below", b"")
-    with pytest.raises(IsADirectoryError, match="could not write"):
-        _atomic_write(tmp_path, b"")
-    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_write_json__a_killed_process_leaves_the_old_file_whole(path):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .files import PathLike, read
+from ..files import PathLike, read
 
 LONGEST_HEADER = 100_000_000  # that of the format
 

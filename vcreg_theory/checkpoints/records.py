@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from .files import PathLike, _atomic_write, read
+from ..files import PathLike, read, write
 
 
 def write_json(path: PathLike, record: Any) -> None:
@@ -40,7 +40,7 @@ def write_json(path: PathLike, record: Any) -> None:
     """
     _refuse_unwritable(f"{path}: record", record)
     text = json.dumps(record, sort_keys=True, allow_nan=False, indent=1, ensure_ascii=False)
-    _atomic_write(path, f"{text}\n".encode())
+    write(path, f"{text}\n".encode())
 
 
 def read_json(path: PathLike) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .files import PathLike, _atomic_write, read
+from ..files import PathLike, read, write
 
 _MAGIC = b"vcreg-theory training state 1\n"
 _HEADER = len(_MAGIC) + 65  # the sha256 of the rest in hexadecimal, and a line end
@@ -49,7 +49,7 @@ def save_state(path: PathLike, state: dict[Any, Any]) -> None:
     torch.save(state, buffer)
     payload = buffer.getbuffer()
     digest = hashlib.sha256(payload).hexdigest()
-    _atomic_write(path, b"".join((_MAGIC, digest.encode(), b"\n", payload)))
+    write(path, b"".join((_MAGIC, digest.encode(), b"\n", payload)))
 
 
 def load_state(path: PathLike) -> dict[Any, Any]:

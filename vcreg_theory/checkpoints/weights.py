@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import validation
+from ..files import PathLike, read, write
 from ..models.summary import tensors_fingerprint
 from .container import decode, encode, read_entries
-from .files import PathLike, _atomic_write, read
 
 RESERVED = ("fingerprint", "checksum")
 DTYPES = (None, torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -74,7 +74,7 @@ def save(
     }
     entries["fingerprint"] = tensors_fingerprint(tensors)
     data = encode(tensors, entries)
-    _atomic_write(path, data)
+    write(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -1,12 +1,13 @@
 """Metrics along a run: means of the terms, kept on the device, and their lines in a file."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .. import files
 
 
 class Meter:
@@ -93,11 +94,8 @@ class Lines:
 
     def __init__(self, path: Path, after: int):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= after]
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-        os.replace(temporary, path)
+        files.write(path, "".join(f"{line}\n" for line in kept).encode())
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line."""

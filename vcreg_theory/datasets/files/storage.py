@@ -1,13 +1,14 @@
 """Where data sets are looked for on this machine, and a cache of decoded arrays."""
 
 import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from ... import files
 
 VARIABLE = "VCREG_DATA"
 """Environment variable that names the folder of data sets."""
@@ -83,23 +84,9 @@ def decoded(
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         arrays = decode()
     try:
-        _write(path, arrays)
+        with files.writing(path) as file:
+            np.savez(file, **arrays)
     except OSError as error:
         message = f"{path} could not be written ({error}): the data are decoded again next time"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return {name: arrays[name] for name in wanted}
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the arrays to a file beside `path`, then put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -3,25 +3,52 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 PathLike = str | os.PathLike[str]
 
 
-def _atomic_write(path: PathLike, data: bytes) -> None:
-    """Write a file so that, whatever happens, `path` holds the old content or the new, whole.
+@contextlib.contextmanager
+def writing(path: PathLike) -> Iterator[BinaryIO]:
+    """Open a file to write so that, whatever happens, `path` holds the old content or the new.
 
     The bytes go to a temporary file in the same folder, to the disk, and only then under the name.
     Folders that are missing are made. An error of the system names `path` and leaves no temporary
     file behind.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file; a link stays a link, and what it points to is written.
+
+    Yields
+    ------
+    BinaryIO
+        Where to write.
+
+    Raises
+    ------
+    OSError
+        If the file or its folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with writing(f"{folder}/new/name") as file:
+    ...         _ = file.write(b"whole")
+    ...     Path(folder, "new/name").read_bytes()
+    b'whole'
     """
-    target = Path(os.path.realpath(path))  # through a link: the link stays a link
+    target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         if not target.parent.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -35,6 +62,22 @@ def _atomic_write(path: PathLike, data: bytes) -> None:
         raise
 
 
+def write(path: PathLike, data: bytes) -> None:
+    """Write a file so that, whatever happens, `path` holds the old content or the new, whole."""
+    with writing(path) as file:
+        file.write(data)
+
+
+def read(path: PathLike, what: str, size: int = -1) -> bytes:
+    """Return the bytes of a file that should hold `what`, or the first `size` of them."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(size)
+    except OSError as error:
+        reason = f"could not read the {what}, {error.strerror or error}"
+        raise OSError(error.errno, reason, os.fspath(path)) from error
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a renaming in `folder` survive a loss of power, where the system lets folders sync."""
     if os.name != "posix":
@@ -46,13 +89,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def read(path: PathLike, what: str, size: int = -1) -> bytes:
-    """Return the bytes of a file that should hold `what`, or the first `size` of them."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(size)
-    except OSError as error:
-        reason = f"could not read the {what}, {error.strerror or error}"
-        raise OSError(error.errno, reason, os.fspath(path)) from error
