@@ -13,7 +13,7 @@ EXECUTED := $(BUILD)/executed/$(PROFILE)
 CHAPTERS := $(patsubst book/chapters/%.md,%,$(sort $(wildcard book/chapters/*.md)))
 NOTEBOOKS := $(CHAPTERS:%=$(EXECUTED)/%.ipynb)
 PACKAGE := $(shell find vcreg_theory -name "*.py" -o -name "*.toml")
-PAGES := $(shell find book -type f -not -name '*.pyc' -not -path '*/.*') _config.yml
+PAGES := $(shell find book -type f -not -name '*.pyc' -not -path '*/.*') _config.yml $(wildcard data/benchmarks.json)
 SITE := $(BUILD)/html/index.html
 # parallel unless the caller has already chosen how parallel
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
@@ -25,7 +25,7 @@ endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help book chapters html chapter test bench serve check-site pdf lint clean clean-all FORCE
+.PHONY: help book chapters html chapter test bench mutate serve check-site pdf lint clean clean-all FORCE
 
 help:  ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -94,8 +94,11 @@ chapter: $(READY) $(BUILD)/mplconfigdir/.ready  ## run one chapter: NAME=12 ARGS
 test: $(VENV)/.ready-peers  ## run the tests
 	@$(PYTHON) -m pytest $(ARGS)
 
-bench: $(VENV)/.ready-peers  ## run the benchmarks
-	@$(PYTHON) -m pytest -o addopts=-q tests/benchmarks $(ARGS)
+bench: $(VENV)/.ready-peers  ## measure speed, compare with what is stored; ARGS=--store stores it anew
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -o addopts=-q tests/benchmarks $(ARGS)
+
+mutate: $(VENV)/.ready-peers  ## make small mistakes, count those the tests notice: ARGS="losses --count 30"
+	@OMP_NUM_THREADS=1 $(PYTHON) tools/mutate.py $(ARGS)
 
 serve: book  ## build the book and serve it on this machine
 	@echo 'http://localhost:$(PORT)/ (Ctrl-C ends it)'
@@ -111,9 +114,10 @@ pdf: book $(VENV)/.ready-web  ## print the whole book to _build/book.pdf
 	@$(PYTHON) tools/print_pdf.py $(BUILD)/singlehtml/index.html $(BUILD)/book.pdf
 	@echo $(BUILD)/book.pdf
 
-lint: $(VENV)/.ready-lint  ## check style and format of all Python files
+lint: $(VENV)/.ready-lint  ## check style, format and types of the Python files
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
 
 clean:  ## remove what was built
 	rm -rf $(BUILD)

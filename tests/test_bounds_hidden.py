@@ -338,3 +338,17 @@ def test_hidden_label_bound__refuses_a_reference_of_another_shape():
         bounds.hidden_label_bound(
             z, y, 0.1, rho, 0.1, radius=1.0, reference=torch.eye(2), reference_risk=-0.1
         )
+
+
+def test_rademacher_bound__names_the_number_of_classes_with_label_vectors_too():
+    with pytest.raises(ValueError, match="n_classes must be at least 1, got 0"):
+        bounds.rademacher_bound(torch.eye(2), torch.eye(2), 0.1, radius=2.0, n_classes=0)
+
+
+def test_readout_bound__misses_no_class_unless_told_so():
+    z, labels, rho = torch.eye(2), torch.zeros(2, dtype=torch.int64), torch.tensor([0.5, 0.5])
+    with pytest.raises(ValueError, match=r"classes \[1\] are missing"):
+        bounds.readout_bound(z, labels, 0.1, rho, 0.1, radius=1.0)
+    found = bounds.readout_bound(z, labels, 0.1, rho, 0.1, radius=1.0, allow_missing=True)
+    # The probe of labels (1, 0) is [[1, 0], [1, 0]], of operator norm sqrt(2): half the mass.
+    assert float(found.missing) == pytest.approx(0.5 * (math.sqrt(2) + 1), rel=1e-6)

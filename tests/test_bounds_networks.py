@@ -88,6 +88,28 @@ def test_network_norms__by_paths(generator):
     assert (found.path_1, found.path_2) == pytest.approx((one, math.sqrt(two)), rel=1e-12)
 
 
+@pytest.mark.parametrize("exponent", [-1000, -600, -565, -30, 0, 480, 1000])
+def test_network_norms__of_tiny_and_huge_matrices(generator, exponent):
+    a = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    plain = bounds.network_norms([a])
+    found = bounds.network_norms([a * 2.0**exponent])
+    for value, other in zip(plain[:5], found[:5], strict=True):
+        assert other == math.ldexp(value, exponent)  # powers of two are exact
+
+
+def test_network_norms__of_layers_that_offset_each_other(generator):
+    matrices = _random(generator)
+    factors = (2.0**-565, 2.0**600, 2.0**-35)
+    found = bounds.network_norms([f * a for f, a in zip(factors, matrices, strict=True)])
+    assert found == pytest.approx(bounds.network_norms(matrices), rel=1e-12)
+    assert (
+        bounds.network_norms([torch.full((2, 2), 1e300, dtype=torch.float64)] * 2).path_1
+        == math.inf
+    )
+    zero = bounds.network_norms([torch.zeros(2, 3), torch.eye(2)])
+    assert zero[:5] == (0, 0, 0, 0, 0)
+
+
 def test_network_norms__bound_the_network(generator):
     network = models.mlp([6, 20, 20, 3], seed=1)
     found = bounds.network_norms(bounds.layer_matrices(network, [6]))
@@ -127,6 +149,12 @@ def test_network_norms__under_a_rescaling_of_the_layers(generator):
         (lambda: bounds.layer_matrices(nn.Sequential(nn.LeakyReLU(2.0)), [3]), "slope in"),
         (lambda: bounds.layer_matrices(nn.Sequential(nn.Linear(2, 2)), [0]), "at least 1, got 0"),
         (
+            lambda: bounds.layer_matrices(
+                nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)).eval(), [2]
+            ),
+            "running statistics",
+        ),
+        (
             lambda: bounds.layer_matrices(nn.Sequential(nn.Linear(2, 2)), [2], torch.eye(3)),
             "probe must have 2 rows",
         ),
@@ -135,3 +163,12 @@ def test_network_norms__under_a_rescaling_of_the_layers(generator):
 def test_networks__refuse_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
+def test_layer_matrices__take_every_slope_from_zero_to_one(slope, generator):
+    network = nn.Sequential(nn.Linear(2, 4), nn.LeakyReLU(slope), nn.Linear(4, 3)).double()
+    first, second = bounds.layer_matrices(network, [2])
+    x = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    h = torch.nn.functional.leaky_relu(torch.cat([x, torch.ones(6, 1)], 1) @ first.T, slope)
+    torch.testing.assert_close(h @ second.T, network(x).detach(), rtol=0, atol=1e-14)

@@ -258,6 +258,10 @@ def test_probe__refuses_wrong_types():
         bounds.residual_projector([[1.0]])
     with pytest.raises(TypeError, match="must hold integers"):
         bounds.one_hot(torch.ones(2), 2)
+    with pytest.raises(TypeError, match=r"labels must be a torch\.Tensor, got list"):
+        bounds.one_hot([0, 1], 2)
+    with pytest.raises(ValueError, match="labels must have at least 1 row"):
+        bounds.one_hot(torch.zeros(0, dtype=torch.int64), 2)
     with pytest.raises(TypeError, match="rho must be float32 or float64"):
         bounds.label_weights(torch.tensor([0]), torch.tensor([1]))
     with pytest.raises(TypeError, match="float32 or float64"):

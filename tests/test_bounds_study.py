@@ -72,7 +72,19 @@ def test_evaluate__quantities_are_those_of_the_functions(made, found):
     assert values["gap"] == pytest.approx(float(risk - bounds.probe_risk(probe, z, y)))
     whole = bounds.network_norms([*made[3].matrices, probe.T])
     assert values["path_2"] == pytest.approx(math.sqrt(2 / 10) * whole.path_2)
-    assert values["network_lipschitz"] >= whole.lipschitz * (1 - 1e-12)
+    lipschitz = whole.lipschitz
+    assert values["path_1"] == pytest.approx(whole.path_1 / math.sqrt(10))
+    # The encoder hands on its constant input, which the probe then leaves out.
+    kept = torch.zeros(1, made[3].matrices[-1].shape[1]).double()
+    kept[0, -1] = 1
+    top = torch.cat([probe, torch.zeros(1, 3)]).T
+    whole = bounds.network_norms(
+        [*made[3].matrices[:-1], torch.cat([made[3].matrices[-1], kept]), top]
+    )
+    assert values["spectral"] == pytest.approx(math.sqrt(2 / 10) * whole.spectral)
+    peeled = 2 * math.sqrt(2) * 3 * (math.sqrt(2 * math.log(2) * whole.depth) + 1)
+    assert values["frobenius"] == pytest.approx(peeled * math.sqrt(2 / 10) * whole.frobenius)
+    assert values["network_lipschitz"] >= lipschitz * (1 - 1e-12)
 
 
 def test_evaluate__proved_bounds_hold(found):
@@ -169,3 +181,26 @@ def test_clustered_correlation__refuses_bad_input(changes, message):
     arguments = {"x": np.arange(9.0), "y": np.arange(9.0) ** 2, "groups": np.arange(9)} | changes
     with pytest.raises(ValueError, match=message):
         study.clustered_correlation(**arguments)
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_clustered_correlation__of_single_samples_is_the_plain_bootstrap(method):
+    rng = seeding.numpy_generator(2, "bounds correlations")
+    x = rng.normal(size=25)
+    y = x + rng.normal(size=25)
+    ranks = scipy_stats.rankdata if method == "spearman" else np.asarray
+    draws = [
+        np.corrcoef(ranks(x[rows]), ranks(y[rows]))[0, 1]
+        for rows in rng.integers(25, size=(2000, 25))
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    found = study.clustered_correlation(x, y, np.arange(25), method=method, n_resamples=2000)
+    # The quantiles of 2,000 resamples differ by 3 % of the interval (standard error): 5 of them.
+    assert abs(found.low - low) < 0.15 * (high - low)
+    assert abs(found.high - high) < 0.15 * (high - low)
+    assert found.estimate == pytest.approx(np.corrcoef(ranks(x), ranks(y))[0, 1], rel=1e-12)
+
+
+def test_evaluate__refuses_a_size_of_zero(made):
+    with pytest.raises(ValueError, match="sizes must be at least 1, got 0"):
+        study.evaluate(made[:1], sizes=[10, 0], draws=1)

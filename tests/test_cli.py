@@ -149,3 +149,11 @@ def test_module__is_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = suites.get("digits", seeds=[1])
     assert done.stdout.split() == [word for row in rows for word in (row.key, "waiting")]
+
+
+def test_main__a_reader_that_stops_early_is_no_error():
+    command = [sys.executable, "-m", "vcreg_theory", "cite", "B2.b"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

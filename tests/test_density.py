@@ -620,6 +620,8 @@ def test_pushforward_density__errors_name_what_is_wrong():
         density.pushforward_bin_probabilities(plane(net), ZERO, EYE, tensor([1, 0]))
     with pytest.raises(ValueError, match="regions must have 1 outputs"):
         density.pushforward_bin_probabilities(plane(net), ZERO, EYE, tensor([0, 1]))
+    with pytest.raises(ValueError, match="z must have 2 outputs, got 2 and 3"):
+        density.pushforward_density_2d(plane(net), ZERO, EYE, points(0, 3, 3))
 
 
 # --- total variation --------------------------------------------------------------------------
@@ -731,3 +733,5 @@ def test_total_variation__errors_name_the_argument(generator):
         )
     with pytest.raises(ValueError, match="sigma must be positive"):
         density.plane_regions(mlp(0, 2, 2), points(0, 2, 2), -0.1)
+    with pytest.raises(ValueError, match=r"prototypes must have shape \(N, 2\), got \(2, 3\)"):
+        density.plane_regions(mlp(0, 3, 2), points(0, 2, 3), 0.1)

@@ -153,6 +153,21 @@ def test_ridge_excess_risk__closed_form_of_isotropic_features():
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("penalty", [1e-6, 1e-12, 1e-14, 1e-20, 1e-60, 1e-200])
+def test_ridge_excess_risk__as_many_samples_as_features_and_a_tiny_penalty(penalty):
+    # kappa^2 = penalty (v + kappa), and n - d_2 = n (1 - s) (1 + s) with s = v / (v + kappa).
+    n, v = 30, 1.7
+    kappa = (penalty + np.sqrt(penalty * penalty + 4 * penalty * v)) / 2
+    missing, share = kappa / (v + kappa), v / (v + kappa)
+    left = missing * (1 + share)
+    expected = v * n * missing**2 / left + TAU2 * share**2 / left
+    found = ridge_excess_risk(n, np.full(n, v), np.ones(n), TAU2, penalty)
+    assert found == pytest.approx(expected, rel=1e-12)
+    # More features than samples, two variances: continuous down to the ridgeless limit.
+    wide = [ridge_excess_risk(n, [*[v] * 40, 0.0], np.ones(41), TAU2, p) for p in (penalty, 1e-7)]
+    assert wide[0] == pytest.approx(wide[1], rel=1e-4)
+
+
 def test_ridge_excess_risk__limits():
     variances, theta = np.array([1.0, 0.5, 2.0]), np.array([1.0, -1.0, 0.5])
     signal = float(theta**2 @ variances)

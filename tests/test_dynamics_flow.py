@@ -364,3 +364,21 @@ ONE = np.eye(2)
 def test_flow__errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_simulate__at_time_zero_only_is_the_start(rng):
+    X, Sigma = _generic(rng)
+    W = rng.standard_normal((3, 4))
+    found = simulate(W, X, Sigma, times=[0.0], weight_decay=0.1, predictor=DirectSet())
+    assert found.W.shape == (1, 3, 4)
+    assert np.array_equal(found.W[0], W)
+
+
+def test_no_stop_gradient_bound__decays_at_the_least_eigenvalue_and_from_time_zero_on():
+    X, Sigma = np.eye(2), np.diag([1.5, 3.0])
+    found = no_stop_gradient_bound([0.0, 2.0], X, Sigma, weight_decay=0.25)
+    np.testing.assert_allclose(found, [1.0, np.exp(-1.5)], rtol=1e-15)
+    with pytest.raises(ValueError, match="t must"):
+        no_stop_gradient_bound(-0.5, X, Sigma)
+    with pytest.raises(ValueError, match="weight_decay must not be negative"):
+        no_stop_gradient_bound(1.0, X, Sigma, weight_decay=-0.5)

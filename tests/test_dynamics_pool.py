@@ -127,3 +127,8 @@ def test_feature_law__errors(call, message):
 def test_few_label_risks__errors(rng, options, message):
     with pytest.raises(ValueError, match=message):
         few_label_risks(np.ones((5, 1)), np.ones(5), **{"draws": 1, "generator": rng, **options})
+
+
+def test_feature_law__refuses_features_that_are_all_zero():
+    with pytest.raises(ValueError, match="linearly independent"):
+        feature_law(np.zeros((4, 2)), np.arange(4.0))

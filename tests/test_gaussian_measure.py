@@ -248,3 +248,10 @@ def test_escape_probability__agrees_with_clipping_a_large_window(lines, seed):
 def test_gaussian_measure__errors_name_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_escape_probability__refuses_lines_that_do_not_match():
+    with pytest.raises(ValueError, match=r"\(J,\) and \(J, 2\), got \(2,\) and \(3, 2\)"):
+        gm.escape_probability(torch.ones(2), torch.ones(3, 2), torch.ones(1))
+    with pytest.raises(ValueError, match="distance must not be negative or NaN"):
+        gm.escape_probability(tensor([1.0, -1.0]), torch.ones(2, 2).double(), torch.ones(1))

@@ -81,8 +81,9 @@ def test_VCRegICA__transforms_and_back(dtype):
     x = x.astype(dtype)
     model = VCRegICA(random_state=0)
     y = model.fit_transform(x)
-    for value in (y, model.components_, model.mixing_, model.mean_, model.whitening_):
+    for value in (y, model.components_, model.mixing_, model.whitening_):
         assert value.dtype == dtype
+    assert model.mean_.dtype == np.float64
     # Rounding of two products with matrices of condition number about 10.
     tolerance = 1000 * np.finfo(dtype).eps
     np.testing.assert_allclose(model.transform(x), y, atol=tolerance, rtol=0)
@@ -99,6 +100,19 @@ def test_VCRegICA__float32_agrees_with_float64():
     # The rounding of the data, 1e-7, times the condition number; the solution is smooth in them
     # up to the steps of the cells' counts, 1 / n.
     np.testing.assert_allclose(single, double, atol=2e-3 * np.abs(double).max())
+
+
+def test_VCRegICA__centres_float32_data_far_from_the_origin():
+    _, _, x = _mixture(MIXED, 600, "far")
+    x = (x + 1e6).astype(np.float32)  # multiples of 1/16
+    model = VCRegICA(random_state=0)
+    y = model.fit_transform(x)
+    # A mean in float32 would be off by up to 1/32, outputs by that over deviations of about 1.
+    np.testing.assert_allclose(model.mean_, x.mean(0, dtype=np.float64), rtol=1e-15)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    back = model.inverse_transform(y)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, x, atol=1 / 16)  # one rounding to float32
 
 
 def test_VCRegICA__orthogonal_outputs_are_white():

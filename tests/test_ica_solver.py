@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from vcreg_theory import ica, seeding
 from vcreg_theory.ica import cells, coarse, dependence, projector, scores, solver, steps
@@ -126,6 +127,49 @@ def test_scores__information_is_that_of_the_law():
     # Features explain less than all, by the width of the kink of a Laplace score at most; the
     # held-out estimate has a deviation of about sqrt(10 / n) = 0.016.
     assert (found < expected + 0.06).all() and (found > 0.9 * expected).all()
+
+
+@pytest.mark.parametrize("kind", projector.PROJECTORS)
+@pytest.mark.parametrize("active", [0.5, 0.02, 1 / 400])
+def test_scores__of_two_values_are_finite(kind, active):
+    # The variable and its tanh are one feature here; with one sample on, constant in one half.
+    g = seeding.numpy_generator(0, "two values")
+    for _ in range(5):
+        y = np.zeros(400)
+        y[g.choice(400, round(400 * active), replace=False)] = 1.0
+        y = torch.from_numpy((y - y.mean()) / y.std())[None]
+        where = cells.locate(y)
+        found = cells.sums(where, 1)
+        generator = torch.Generator().manual_seed(0) if kind.startswith("random") else None
+        table = projector.features(kind, 12, found, generator)
+        choice = scores.cross_validate(where, table, torch.full((1,), 1024.0, dtype=y.dtype))
+        score = scores.fit(found, table, choice.ridge)
+        assert choice.information.isfinite().all() and score.table.isfinite().all()
+        # The score of a block with y in it has slope one on y, whatever the ridge on the others.
+        assert (cells.evaluate(where, score.table) @ y.T / 400).item() == pytest.approx(1, rel=1e-6)
+
+
+def test_scores__of_almost_two_values_have_no_free_tanh():
+    kinds = [ica.gaussian_mixture([-1, 1], [1e-3, 1e-3], [1, 1]), ica.laplace()]
+    y = _standard(kinds, 4000, "almost two")
+    found = cells.sums(cells.locate(y), 2)
+    table = projector.features("tanh", 12, found)
+    ridge = torch.full((2,), 1e3, dtype=y.dtype)
+    free, held = (scores.fit(found, table, ridge, free=k).information for k in (2, 1))
+    # Next to y an unpenalised tanh would make an information of 1e6 at every ridge.
+    assert free[0] == held[0] < 100 and free[1] > held[1] + 0.1
+
+
+def test_scores__well_posed_ones_are_the_plain_ridge_regression(tabulated):
+    y, _, found, table = tabulated
+    block = cells.moments(found, table)
+    scale = block.covariance.diagonal(dim1=1, dim2=2).sqrt()
+    system = block.covariance / (scale[:, :, None] * scale[:, None])
+    system[:, range(2, 7), range(2, 7)] += 0.1
+    weights = torch.linalg.solve(system, (block.slope / scale)[..., None])[..., 0] / scale
+    expected = (weights * block.slope).sum(1)
+    score = scores.fit(found, table, torch.full((3,), 0.1, dtype=y.dtype))
+    torch.testing.assert_close(score.information, expected, rtol=1e-9, atol=0)
 
 
 def _blocks(n, stream):
@@ -269,6 +313,39 @@ def test_score__is_held_beyond_the_samples():
     score = scores.fit(found, table, torch.full((1,), 1e-9, dtype=y.dtype)).table[0]
     low, high = (score[side] for side in (cells.nodes(y) < -2, cells.nodes(y) > 2))
     assert (low == low[0]).all() and (high == high[0]).all() and (low[0] < -1 < 1 < high[0])
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_fit__takes_sources_with_a_handful_of_ones(orthogonal):
+    model = ica.VCRegICA(random_state=0, orthogonal=orthogonal)
+    fitted = 0
+    for seed in range(12):
+        g = seeding.numpy_generator(seed, "a handful")
+        x = np.c_[g.normal(size=(400, 2)), (g.uniform(size=400) < 0.005) * 1.0]
+        if x[:, 2].any():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # two Gaussians
+                model.fit(x)
+            fitted += 1
+            assert np.isfinite(model.components_).all() and not model.reliable_
+            assert (model.information_ >= 0).all() and (model.information_ <= 1024).all()
+    assert fitted >= 3  # a column is zero with probability 0.13
+
+
+def test_solve__finds_no_source_twice():
+    # Free steps of these sources, each on for one sample in twenty, end with two equal rows now and
+    # then, which have no inverse.
+    for seed in range(8):
+        g = seeding.numpy_generator(seed, "twice")
+        x = (g.uniform(size=(2000, 3)) < 0.05) @ g.normal(size=(3, 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it may fail, but not so
+            model = ica.VCRegICA(random_state=seed).fit(x)
+        y = model.transform(x)
+        assert np.abs(np.corrcoef(y.T) - np.eye(3)).max() < 0.5 + 1e-6
+    twins = torch.tensor([[1.0, 0.0], [0.8, 0.6]], dtype=torch.float64)
+    assert solver._collapsed(twins) and not solver._collapsed(torch.eye(2).double())
+    assert not solver._collapsed(torch.ones(1, 1).double())
 
 
 def test_fit__of_sources_without_moments_ends():

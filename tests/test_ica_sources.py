@@ -89,6 +89,27 @@ def test_gaussian_mixture__information_is_the_integral():
     assert ica.gaussian_mixture([5], [2], [1]).information == pytest.approx(1, rel=1e-10)
 
 
+def test_gaussian_mixture__information_of_narrow_components():
+    # Far apart in units of their deviations, components have the mean of 1 / s^2. A wide one takes
+    # away where it shares the place of a narrow one: a share of at most its mass there, for 6 s
+    # around, times (x / s)^2, over the narrow one's weight, 144 s (0.4) (3 / 4) / (1 / 4) = 173 s.
+    for s in (1e-4, 1e-6, 1e-8):
+        found = ica.gaussian_mixture([-1, 1], [s, s], [1, 1]).information
+        assert found == pytest.approx((1 + s**2) / s**2, rel=1e-7)
+        needle = ica.gaussian_mixture([0, 0.3], [s, 1], [1, 3])
+        expected = (1 / 4 / s**2 + 3 / 4) * (1 / 4 * s**2 + 3 / 4 + 3 / 16 * 0.3**2)
+        assert needle.information == pytest.approx(expected, rel=173 * s)
+    with pytest.raises(ValueError, match="deviations must be at least"):
+        ica.gaussian_mixture([-1, 1], [1e-11, 1], [1, 1])
+
+
+def test_gaussian_mixture__information_does_not_depend_on_units():
+    a = ica.gaussian_mixture([-1, 2], [0.5, 1.5], [1, 2]).information
+    assert ica.gaussian_mixture([-1e6, 2e6], [5e5, 1.5e6], [1, 2]).information == pytest.approx(
+        a, rel=1e-12
+    )
+
+
 def test_source__closed_forms():
     assert ica.laplace().information == 2
     assert ica.generalized_gaussian(1).information == pytest.approx(2)
@@ -320,6 +341,9 @@ def test_rotation_losses__rejects_bad_input():
         ica.rotation_losses(torch.square, points, 2 * weights, angles)
     with pytest.raises(ValueError, match="batch_size must be at least 2"):
         ica.rotation_losses(torch.square, points, weights, angles, batch_size=1)
+    for odd in (lambda y: torch.cat([y, y[:, :1]], 1), lambda y: y[:, :0], lambda y: y[1:]):
+        with pytest.raises(ValueError, match="as many features of each of the two outputs"):
+            ica.rotation_losses(odd, points, weights, angles)
 
 
 def test_darmois_outputs__are_independent_uniform_and_mixed():

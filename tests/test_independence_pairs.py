@@ -372,3 +372,20 @@ def test_pairs__refuse_bad_methods_and_widths():
         mean_pairwise_hsic(torch.rand(5, 1))
     with pytest.raises(ValueError, match="at least 3 columns"):
         lancaster_interaction(torch.rand(5, 2))
+
+
+def test_compressed__keeps_the_eigenvalues_above_a_share_of_the_trace(generator):
+    # A bandwidth below the spread, and one so wide that the trace of the centred kernel is small.
+    z = torch.randn(200, 1, generator=generator, dtype=torch.float64)
+    for width, tol in ((0.7, 1e-3), (2.0, 1e-4), (40.0, 1e-4)):
+        u = (z - z.amin()) / width
+        found = _lowrank._compressed(u, tol, torch.float64).factors[:, 0]
+        shifted = u.T - u.amax() / 2
+        f = _lowrank.features(shifted, _lowrank.series(2 * shifted.amax(), tol / 4))[0]
+        f = f - f.mean(0)
+        values = torch.linalg.eigvalsh(f @ f.T)
+        kept = values[values > tol / 4 * f.square().sum()]
+        assert 1 < len(kept) < 20
+        # products of rounded features of norm sqrt(trace) at most
+        exact = {"rtol": 1e-10, "atol": 1e-12 * float(values.sum())}
+        torch.testing.assert_close(torch.linalg.svdvals(found).square().flip(0), kept, **exact)

@@ -398,6 +398,30 @@ def test_gradients__of_the_gaussian_functions(rng):
     )
 
 
+@pytest.mark.parametrize("rare", [1e-100, 1e-153, 1e-160, 1e-250, 1e-300])
+def test_discrete__rare_entries(rare):
+    # A pair that occurs with probability e and tells all: e log(1 / e) + e, to first order in e.
+    table = torch.tensor([[1 - rare, 0.0], [0.0, rare]], dtype=torch.float64)
+    expected = rare * (1 - math.log(rare))
+    assert float(discrete_mutual_information(table)) == pytest.approx(expected, rel=1e-12, abs=0)
+    # Two rare values that meet rarely: the product of their marginals underflows.
+    table = torch.tensor([[1 - 3 * rare, rare], [rare, rare]], dtype=torch.float64)
+    # To first order in e the four entries give e, twice -e log 2, and e log(1 / 4 e).
+    expected = rare * (1 - 2 * math.log(2) + math.log(1 / 4 / rare))
+    assert float(discrete_mutual_information(table)) == pytest.approx(expected, rel=1e-12, abs=0)
+    decoder = torch.tensor([[1.0, 0.5], [rare, 0.5]], dtype=torch.float64)
+    table = torch.tensor([[1 - 2 * rare, rare], [0.0, rare]], dtype=torch.float64)
+    assert all(value.isfinite() for value in discrete_decoder_bound(table, decoder))
+
+
+def test_linear_decoder__one_large_coefficient():
+    joint = torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
+    found = linear_decoder_bound(joint, 1, torch.full((1, 1), 1e8, dtype=torch.float64))
+    # The best noise is 1e16 - 1e8 + 1; with it the bound is minus half its logarithm.
+    assert float(found.bound) == pytest.approx(-math.log(1e16 - 1e8 + 1) / 2, rel=1e-12)
+    assert float(found.bound + found.gap) == pytest.approx(-math.log(0.75) / 2, abs=1e-12)
+
+
 def test_gradients__of_the_tables(rng):
     logits = torch.tensor(rng.standard_normal((3, 4)), requires_grad=True)
     other = torch.tensor(rng.standard_normal((3, 4)), requires_grad=True)
@@ -479,6 +503,25 @@ SINGULAR = torch.ones(2, 2)
             lambda: linear_decoder_bound(torch.eye(3), 2, torch.eye(2)),
             ValueError,
             "coefficients must have shape",
+        ),
+        (
+            lambda: linear_decoder_bound(torch.eye(4), 2, 1e12 * torch.ones(2, 2)),
+            ValueError,
+            r"coefficients must leave a second moment .* got entries up to 1e\+12",
+        ),
+        (
+            lambda: linear_decoder_bound(
+                torch.eye(2), 1, torch.full((1, 1), 1e200, dtype=torch.float64)
+            ),
+            ValueError,
+            "coefficients must leave",
+        ),
+        (
+            lambda: linear_decoder_bound(
+                torch.eye(2), 1, torch.full((1, 1), 1e200, dtype=torch.float64), torch.eye(1)
+            ),
+            ValueError,
+            "coefficients must leave",
         ),
         (
             lambda: linear_decoder_bound(torch.eye(3), 2, noise=-torch.eye(2)),

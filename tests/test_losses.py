@@ -190,3 +190,20 @@ def test_vicreg_loss__refuses_bad_input(change, error, message):
     arguments = {"za": torch.zeros(4, 3), "zb": torch.zeros(4, 3), **change}
     with pytest.raises(error, match=message):
         vicreg_loss(arguments.pop("za"), arguments.pop("zb"), **arguments)
+
+
+def test_gram__of_large_batches_multiplies_little_more_than_half(generator, monkeypatch):
+    product, entries = torch.mm, []
+
+    def count(a, b, out):
+        entries.append(len(a) * b.shape[1])
+        return product(a, b, out=out)
+
+    monkeypatch.setattr(torch, "mm", count)
+    x = torch.randn(1100, 7, generator=generator, dtype=torch.float64)
+    _covariance.gram(x)
+    assert not entries  # a small batch: one product
+    monkeypatch.setattr(_covariance, "LARGE", 0)
+    _covariance.gram(x)
+    # Eight blocks of rows, each against its own and the later columns: (1 + 1/8) / 2 of all.
+    assert 0.55 < sum(entries) / 1100**2 < 0.58

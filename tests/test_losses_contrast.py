@@ -156,3 +156,10 @@ def test_regression_loss__takes_one_row_and_refuses_a_bad_flag():
     assert regression_loss(torch.ones(1, 2), torch.ones(1, 2)).loss < 1e-6
     with pytest.raises(TypeError, match="stop_gradient must be True or False, got 1"):
         regression_loss(torch.ones(1, 2), torch.ones(1, 2), stop_gradient=1)
+
+
+def test_infonce_loss__says_when_the_temperature_makes_the_loss_infinite():
+    # 1e39 is above the largest float32; the aligned pairs are orthogonal, so their part is finite.
+    z = torch.eye(2)
+    with pytest.raises(ValueError, match="the loss is inf although the embeddings are finite"):
+        infonce_loss(z, z.flip(0), temperature=1e-39, form="one-way")

@@ -514,3 +514,10 @@ def test_mixture_gradient_flow__nearest_rests_where_all_points_are_one(n):
     points = torch.full((2, 1), 0.1)
     run = mixture_gradient_flow(points[:n], points, 1.0, times=[0.0, 1.0], assignment="nearest")
     assert torch.equal(run.inputs[-1], points[:n])
+
+
+def test_flow__at_time_zero_only_is_the_start(rng):
+    x, centroids = torch.tensor(rng.standard_normal((5, 2))), torch.zeros(3, 2).double()
+    for assignment in ("soft", "nearest"):
+        found = mixture_gradient_flow(x, centroids, 0.5, times=[0.0], assignment=assignment)
+        assert torch.equal(found.inputs[0], x) and torch.equal(found.centroids[0], centroids)

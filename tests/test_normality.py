@@ -606,6 +606,35 @@ GOOD = dict(distance=[0.1], normals=[[1.0, 0.0]], jump=[[1.0]], matrix=[[1.0, 0.
             "increasing",
         ),
         (
+            lambda: normality.half_power_noise(
+                kinks(**GOOD), 512, torch.tensor([0.5, 1.0]), alpha=0.3, power=0.3
+            ),
+            ValueError,
+            r"power must exceed alpha = 0\.3, got 0\.3",
+        ),
+        (
+            lambda: normality.predicted_skew_kurtosis(kinks(**GOOD), torch.tensor(0.0)),
+            ValueError,
+            r"sigma must be positive, got 0\.0",
+        ),
+        (
+            lambda: normality.kinks_along(kinks(**GOOD), torch.ones(7)),
+            ValueError,
+            "direction must have 2 entries, got 7",
+        ),
+        (
+            lambda: normality.kinks_along(kinks(**GOOD), torch.zeros(2)),
+            ValueError,
+            "direction must not be zero",
+        ),
+        (
+            lambda: normality.piecewise_linear_moments(
+                torch.tensor(0.0), torch.zeros(1), torch.ones(1)
+            ),
+            ValueError,
+            "at least 1 dimension",
+        ),
+        (
             lambda: normality.piecewise_linear_moments(
                 torch.tensor([-1.0, 1.0]), torch.zeros(1), torch.ones(1)
             ),
@@ -654,3 +683,17 @@ GOOD = dict(distance=[0.1], normals=[[1.0, 0.0]], jump=[[1.0]], matrix=[[1.0, 0.
 def test_errors__name_the_argument(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_safe_noise__at_a_kink_is_zero_and_without_kinks_unlimited():
+    x = torch.tensor([[0.0], [1.0]], dtype=F64)
+    found = normality.safe_noise(torch.nn.ReLU(), x, 512)
+    assert found[0] == 0 and found[1] > 0
+    affine = torch.nn.Linear(1, 2).double()
+    assert normality.safe_noise(affine, x, 512).tolist() == [INF, INF]
+
+
+def test_safe_noise__of_two_units_and_a_large_budget_is_above_their_distance():
+    # Two boundaries at distance 2: 2 Q(2 / sigma) = 0.9.
+    found = normality.safe_noise(torch.nn.ReLU(), torch.full((1, 2), 2.0, dtype=F64), 1, budget=0.9)
+    assert float(found) == pytest.approx(2 / scipy_stats.norm.isf(0.45), rel=1e-12)

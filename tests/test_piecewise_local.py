@@ -570,3 +570,11 @@ def test_local_affine_map__chunk_must_be_a_positive_integer(chunk):
 def test_functions__accept_a_program():
     program, x = lower(_two_layers()), _tensor([4.0, 0.0])
     assert torch.equal(local_affine_map(program, x).map, local_affine_map(_two_layers(), x).map)
+
+
+def test_kink_expansion__takes_an_input_with_or_without_its_batch_dimension():
+    x = torch.tensor([0.7, -0.4], dtype=torch.float64)
+    for model in (nn.ReLU(), nn.Sequential(nn.Linear(2, 3).double(), nn.ReLU())):
+        for function in (hyperplanes, kink_expansion):
+            for found, expected in zip(function(model, x), function(model, x[None]), strict=True):
+                assert torch.equal(found, expected)

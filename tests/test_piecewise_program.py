@@ -1,5 +1,7 @@
 """Tests of the translation of modules into programs of steps."""
 
+import operator
+
 import pytest
 import torch
 from networks import Residual, mixed_net, redraw
@@ -127,6 +129,18 @@ def test_lower__refuses_what_is_not_affine_by_name(layer, kind):
         lower(nn.Sequential(nn.Linear(3, 3), layer))
 
 
+def _adds_in_place(x):
+    y = 2 * x
+    return y.relu() + operator.iadd(y, 1) - y
+
+
+def _adds_to_another_name(x):
+    y = 2 * x
+    z = y
+    z += 1
+    return y.relu() + z
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -139,6 +153,8 @@ def test_lower__refuses_what_is_not_affine_by_name(layer, kind):
         (nn.Sequential(nn.Flatten(0)), "batch dimension"),
         (Function(lambda x: F.relu(x, inplace=True) + x), "works in place"),
         (Residual(nn.ReLU(inplace=True)), "'body' works in place"),
+        (Function(_adds_in_place), "'iadd' works in place"),
+        (Function(_adds_to_another_name), "'iadd' works in place"),
         (lambda x: x, "torch.nn.Module"),
     ],
 )
@@ -216,3 +232,63 @@ def test_windows__hold_each_winner(generator, options):
 def test_program__affine_is_the_program_at_its_own_pattern(generator):
     program, x = lower(mixed_net()), _draw(generator, 5, 2, 9, 9)
     torch.testing.assert_close(program.affine(x, program.patterns(x)), program(x))
+
+
+class _WithScale(nn.Module):
+    def forward(self, x, scale=2.0):
+        return scale * x.relu()
+
+
+class _OfTwo(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class _WithParameter(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.p = function, nn.Parameter(torch.tensor([0.5, -2.0, 3.0]))
+
+    def forward(self, x):
+        return self.function(x, self.p)
+
+
+def _reads_the_sum(x):
+    y = 2 * x
+    y += 1
+    y *= 3
+    y -= x
+    y /= 2
+    return y.relu()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _WithScale(),  # a further argument with a default is a constant
+        Function(lambda x: x.mul(3.0).sub(1.0).neg().add(x.div(2.0))),
+        Function(_reads_the_sum),
+        Function(lambda x, c: x.relu() * c.abs() + (c + c), torch.tensor([0.5, -2.0, 3.0])),
+        _WithParameter(lambda x, p: p - x.relu() * p),
+    ],
+)
+def test_lower__arithmetic_equals_the_network(generator, model):
+    x = _draw(generator, 5, 3)
+    torch.testing.assert_close(lower(model)(x), model(x), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_OfTwo(), "must take one input"),
+        (_WithParameter(lambda x, p: x + (p + p)), r"\(add of constants\)"),
+        (_WithParameter(lambda x, p: x + F.relu(p)), "'relu' must read one tensor"),
+        (Function(lambda x, c: c, torch.ones(3)), "one tensor that depends on the input"),
+        (Function(lambda x: x.mean()), "name trailing dimensions"),
+        (Function(lambda x: x * x.relu()), "product or ratio of two values"),
+        (Function(lambda x: torch.add(x, x, alpha=2)), "add with alpha"),
+    ],
+)
+def test_lower__refuses_arithmetic_that_is_not_affine_in_the_input(model, message):
+    with pytest.raises(TypeError, match=message):
+        lower(model)

@@ -1,5 +1,6 @@
 """Exact cells on lines and planes: closed forms, tilings, then autograd and sampling."""
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -595,3 +596,24 @@ def test_enumerate_regions__max_regions():
         enumerate_regions_1d(model, -torch.ones(2), torch.ones(2), max_regions=3)
     with pytest.raises(ValueError, match="max_regions must be at least 1"):
         enumerate_regions_2d(model, torch.zeros(2), torch.eye(2), 1.0, max_regions=0)
+
+
+def test_regions_2d__a_flat_cell_has_the_mean_of_its_corners_as_centre():
+    regions = enumerate_square(nn.Linear(2, 1), 2.0)
+    flat = torch.tensor([[7.0, 1.0], [3.0, 1.0], [2.0, 1.0], [4.0, 1.0]]).double()
+    regions = dataclasses.replace(regions, vertices=flat)
+    assert regions.areas().tolist() == [0.0]
+    assert regions.centroids().tolist() == [[4.0, 1.0]]
+
+
+def test_count_regions_shallow__takes_one_bias_a_line():
+    with pytest.raises(ValueError, match="bias must have 1 dimensions"):
+        count_regions_shallow(torch.eye(2), torch.zeros(2, 1), 1.0)
+
+
+def test_regions_2d__shows_its_size_not_its_tensors():
+    absolute = nn.Sequential(nn.Linear(2, 1, bias=False), nn.ReLU()).double()
+    absolute[0].weight.data = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    plane = torch.eye(2, dtype=torch.float64)
+    found = enumerate_regions_2d(absolute, torch.zeros(2, dtype=torch.float64), plane, 1.0)
+    assert repr(found) == "Regions2D(2 cells, 8 corners)"

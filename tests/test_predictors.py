@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vcreg_theory import seeding
 from vcreg_theory.dynamics import (
     EMACorrelation,
+    correlation,
     directcopy_predictor,
     directpred_predictor,
     directset_predictor,
@@ -376,3 +377,25 @@ def test_ema__refuses_bad_input():
         EMACorrelation(0.5).update(torch.ones(2, 0))
     with pytest.raises(ValueError, match="finite"):
         average.update(torch.full((2, 3), float("nan")))
+
+
+def test_probe__has_sizes_from_one_to_two_and_both_signs():
+    probe = correlation._probe(4000, torch.float64, torch.device("cpu"))
+    sizes = probe.abs()
+    # Uniform: the extremes and the mean of 4,000 stray further with probability below 1e-9.
+    assert 1 <= float(sizes.min()) < 1.01 and 1.99 < float(sizes.max()) <= 2
+    assert float(sizes.mean()) == pytest.approx(1.5, abs=0.03)
+    assert float(probe.sign().mean()) == pytest.approx(0.0, abs=0.1)
+
+
+def test_directset_predictor__allows_an_asymmetry_of_rounding_and_no_more():
+    corr = torch.eye(4, dtype=torch.float64)
+    slack = correlation._slack(corr, 1.0)
+    for entry, allowed in ((slack, True), (slack * (1 + 2**-40), False)):
+        corr[0, 1] = entry
+        if allowed:
+            found = directset_predictor(corr, 1.0)
+            torch.testing.assert_close(found, corr, rtol=0, atol=2 * slack)
+        else:
+            with pytest.raises(ValueError, match="corr must be symmetric"):
+                directset_predictor(corr, 1.0)

@@ -72,6 +72,15 @@ def test_few_shot__forgets_scale_shift_and_rotation(generator):
     assert few_shot_readout(*_halves(stretched, y), generator=_shots()).accuracy != base.accuracy
 
 
+@pytest.mark.parametrize("exponent", [-1000, -600, -400, 400, 600, 1000])
+def test_few_shot__of_features_whose_squares_leave_the_range(generator, exponent):
+    x, y = _task(generator, noise=2.0)
+    base = few_shot_readout(*_halves(x, y), generator=_shots())
+    far = few_shot_readout(*_halves(x * 2.0**exponent, y), generator=_shots())
+    assert torch.equal(base.accuracies, far.accuracies)
+    assert torch.equal(base.penalties, far.penalties)
+
+
 def test_few_shot__same_generator_same_result_and_global_state_is_left(generator):
     x, y = _task(generator, noise=2.0)
     state = torch.get_rng_state()

@@ -82,3 +82,8 @@ def test_describe_device__names_processor_and_threads():
     assert throughput.describe_device(CPU).endswith(
         f", {threads} thread{'s' if threads > 1 else ''})"
     )
+
+
+def test_stopwatch__has_to_be_started():
+    with pytest.raises(RuntimeError, match=r"lap\(\) needs start\(\) first"):
+        throughput.Stopwatch().lap(1)

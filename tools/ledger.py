@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from vcreg_theory import claims
+from vcreg_theory.claims.findings import findings
 
 
 def main():
@@ -17,6 +18,11 @@ def main():
     ledger, problems = claims.ledger(records, [path.stem for path in options.notebooks])
     if problems:
         sys.exit("".join(f"ledger: {problem}\n" for problem in problems))
+    for entry in ledger["claims"]:
+        finding = findings().get(entry["id"])
+        entry["finding"] = finding and {"read": finding.read, "found": finding.found}
+    checked = [entry for entry in ledger["claims"] if entry["status"] == "checked"]
+    ledger["counts"]["findings"] = sum(entry["finding"] is not None for entry in checked)
     options.output.write_text(json.dumps(ledger, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``train`` a suite, ``evaluate`` a record's weights again."""
+"""The command line: ``train`` a suite, ``evaluate`` a record, ``cite`` or ``study``."""
 
 import argparse
 import sys
@@ -21,11 +21,13 @@ def parser() -> argparse.ArgumentParser:
     ('digits', [0, 1])
     """
     top = argparse.ArgumentParser(
-        prog="python -m vcreg_theory", description="Train and check the networks of the book."
+        prog="python -m vcreg_theory", description="Train, check and cite what the book is made of."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help="run the rows of a suite that have no record yet"))
     _add_evaluate(commands.add_parser("evaluate", help="compare a record with its weights"))
+    _add_cite(commands.add_parser("cite", help="print BibTeX for the claims that you used"))
+    _add_study(commands.add_parser("study", help="run the rows of a study that are missing"))
     return top
 
 
@@ -72,6 +74,38 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_cite(cite: argparse.ArgumentParser) -> None:
+    cite.description = (
+        "Print BibTeX entries for this book and for the works that the given claims rest on."
+    )
+    cite.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="a claim (B2.b), a part (B2), or a module or function (density.exit_probability)",
+    )
+
+
+def _add_study(study: argparse.ArgumentParser) -> None:
+    study.description = (
+        "Run the rows that the file of a study does not hold yet, each with one thread. The file "
+        "is replaced after each row. Exit status: 0 all rows finished, 3 rows are left."
+    )
+    study.add_argument("study", metavar="STUDY", help="projectors or transfer")
+    study.add_argument("--budget", type=float, metavar="SECONDS", help="begin no row after this")
+    study.add_argument("--only", type=_names, metavar="CELL[,CELL]", help="these cells")
+    study.add_argument("--seeds", type=_integers, metavar="N[,N]", help="these seeds")
+    study.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/studies"),
+        metavar="DIR",
+        help="default: runs/studies",
+    )
+    study.add_argument("--list", action="store_true", help="list the cells")
+    study.add_argument("--quiet", action="store_true", help="no progress")
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -93,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
     """
     arguments = parser().parse_args(argv)
-    command = {"train": _train, "evaluate": _evaluate}[arguments.command]
+    commands = {"train": _train, "evaluate": _evaluate, "cite": _cite, "study": _study}
+    command = commands[arguments.command]
     try:
         return command(arguments)
     except (ValueError, FileNotFoundError) as error:
@@ -166,3 +201,29 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         f"({worst.name})"
     )
     return FINISHED if worst.relative <= arguments.tolerance else FAILED
+
+
+def _cite(arguments: argparse.Namespace) -> int:
+    from .claims import citation
+
+    print(citation.cite(arguments.names))
+    return FINISHED
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    from . import studies, validation
+
+    study = studies.STUDIES[validation.member("study", arguments.study, studies.STUDIES)]
+    if arguments.list:
+        print("\n".join(cell.name for cell in study.cells))
+        return FINISHED
+    finished, left = studies.run(
+        study,
+        arguments.out,
+        only=arguments.only,
+        seeds=arguments.seeds,
+        budget=arguments.budget,
+        report=None if arguments.quiet else print,
+    )
+    print(f"{finished + left} rows in {arguments.out}: {finished} finished, {left} waiting")
+    return UNFINISHED if left else FINISHED

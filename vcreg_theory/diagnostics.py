@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, not re-exported
 
 from . import entropy, independence, kernels, seeding, validation
 
@@ -121,7 +122,7 @@ class _Report:
         names = [names] if isinstance(names, str) else names
         try:
             found = statistic()
-        except (ValueError, torch.linalg.LinAlgError) as error:
+        except (ValueError, LinAlgError) as error:
             return self.refuse(names, str(error))
         for name, value in zip(names, found if len(names) > 1 else [found], strict=True):
             if math.isfinite(float(value)):

@@ -17,10 +17,11 @@ from . import validation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 CONTROL = "#8A8A8A"
-_STYLE = {
+_STYLE: "dict[RcKeyType, object]" = {
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
@@ -66,10 +67,11 @@ def figure(
     """
     import matplotlib as mpl
     from matplotlib import pyplot as plt
+    from matplotlib.rcsetup import cycler
 
     validation.integer("panels", panels, at_least=1)
     mpl.rcParams.update(_STYLE)
-    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=COLOURS)
+    mpl.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
     if "inline" in mpl.get_backend():
         import matplotlib_inline.backend_inline as inline
 
@@ -176,7 +178,8 @@ class Slider:
         Values of the parameter, at least 2, in the order of the slider.
     draw : callable
         Draws the figure of a value with `figure` and the functions here; axes need fixed limits,
-        or the figures do not compare.
+        or the figures do not compare. What it opens is closed, what was open before stays; of
+        several figures the one with the highest number counts.
     label : str
         What the slider moves, in plain text.
     alt : str
@@ -189,7 +192,8 @@ class Slider:
     Raises
     ------
     ValueError
-        If there are fewer than 2 values or `start` is not the place of one.
+        If there are fewer than 2 values, `start` is not the place of one, or `draw` makes no
+        figure.
 
     Examples
     --------
@@ -250,10 +254,17 @@ def _svg(draw: Callable[[float], Any], value: float) -> str:
     """Draw one figure and return it as base64 of SVG, the same bytes each time."""
     from matplotlib import pyplot as plt
 
-    draw(value)
-    stream = io.BytesIO()
-    plt.gcf().savefig(stream, format="svg", metadata={"Date": None})
-    plt.close()
+    before = set(plt.get_fignums())
+    try:
+        draw(value)
+        made = [number for number in plt.get_fignums() if number not in before]
+        if not made:
+            raise ValueError(f"draw must make a figure, got none of the value {value!r}")
+        stream = io.BytesIO()
+        plt.figure(made[-1]).savefig(stream, format="svg", metadata={"Date": None})
+    finally:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
     return base64.b64encode(stream.getvalue()).decode()
 
 

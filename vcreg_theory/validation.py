@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._types import FloatArray
+
 
 def tensor(
     name: str,
@@ -131,7 +133,7 @@ def member(name: str, value: Any, allowed: Iterable[Any]) -> Any:
     return value
 
 
-def sample(name: str, value: Any, *, min_size: int = 1) -> np.ndarray:
+def sample(name: str, value: Any, *, min_size: int = 1) -> FloatArray:
     """Return `value` as a float64 vector if it is one-dimensional, finite and large enough.
 
     Parameters

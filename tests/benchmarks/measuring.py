@@ -1,28 +1,60 @@
 """How the benchmarks measure time and memory, so that all of them mean the same by a figure."""
 
 import ctypes
+import os
+import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
+import threadpoolctl
+import torch
+
 Call = Callable[[], object]
+Clock = Callable[[], float]
+Samples = list[float]
+
+VERSIONS = ("torch", "numpy", "scipy", "scikit-learn", "hyppo", "kornia", "python-picard")
 
 
-def cpu_seconds(rounds: int, *functions: Call) -> list[float]:
-    """Return the median CPU time of each function, their rounds interleaved."""
-    times: list[list[float]] = [[] for _ in functions]
+def cpu_rounds(
+    rounds: int, functions: dict[str, Call], *, clock: Clock = time.process_time
+) -> dict[str, Samples]:
+    """Return the CPU seconds of each function in each round; in a round all take turns.
+
+    A first round, which warms up, is not among them.
+    """
+    times: dict[str, Samples] = {name: [] for name in functions}
     for _ in range(rounds + 1):
-        for into, function in zip(times, functions, strict=True):
-            start = time.process_time()
+        for name, function in functions.items():
+            start = clock()
             function()
-            into.append(time.process_time() - start)
-    return [statistics.median(t[1:]) for t in times]  # the first round warms up
+            times[name].append(clock() - start)
+    return {name: seconds[1:] for name, seconds in times.items()}
 
 
-def named_cpu_seconds(rounds: int, **functions: Call) -> dict[str, float]:
-    """Return `cpu_seconds` under the name of each function."""
-    return dict(zip(functions, cpu_seconds(rounds, *functions.values()), strict=True))
+def median(samples: Samples) -> float:
+    """Return the median as a float."""
+    return float(statistics.median(samples))
+
+
+def quickest(samples: dict[str, Samples]) -> str:
+    """Return the name of the function with the smallest median."""
+    return min(samples, key=lambda name: median(samples[name]))
+
+
+def scaled(samples: Samples, factor: float) -> Samples:
+    """Return the samples times a factor, as where a part of a loop stands for all of it."""
+    return [factor * seconds for seconds in samples]
+
+
+def seconds_of_children() -> float:
+    """Return the CPU time of the processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def peak_mib(function: Call, *, warm_up: bool = True) -> float | None:
@@ -42,3 +74,30 @@ def peak_mib(function: Call, *, warm_up: bool = True) -> float | None:
         return None
     function()
     return resident("VmHWM") - before
+
+
+def load_average() -> float:
+    """Return how many processes wanted a core in the last minute."""
+    return os.getloadavg()[0]
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, object]:
+    """Return on what, and with which versions, this process measures."""
+    pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": max(torch.get_num_threads(), *pools),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in VERSIONS},
+    }

@@ -1,11 +1,10 @@
 """Steps of DirectSet in the common eigenbasis, against the best dense loop over matrices.
 
-Run with ``pytest tests/benchmarks/test_dynamics.py --benchmark-enable -s``. All take the same Euler
-steps of DirectCopy, d = 64, on commuting moments with X = I; the unit is a case-step, one step of
-one start. The dense loops are written for speed: products into memory that is there already, the
-correlation without the factor X = I, in NumPy and torch, one case after the other and, in torch, in
-batches, in float64 and float32. The eigenbasis computes in float64. Batches in place of a loop, or
-float32, may be best on other machines.
+All take the same Euler steps of DirectCopy on commuting moments with X = I; the unit is a
+case-step, one step of one start. The dense loops are written for speed: products into memory that
+is there already, the correlation without the factor X = I, in NumPy and torch, one case after the
+other and, in torch, in batches, in float64 and float32. The eigenbasis computes in float64. The
+exact solution is set against SciPy's integrator.
 """
 
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import measuring
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 from vcreg_theory import seeding
 from vcreg_theory.dynamics import (
@@ -25,9 +25,9 @@ from vcreg_theory.dynamics import (
     weight_trajectory,
 )
 
-D, CASES, ROUNDS = 64, 256, 9
+CASES, ROUNDS, BATCH = 256, 7, 16
 STEP, DECAY = 0.05, 0.1
-STEPS = 200  # of the eigenbasis in a round; a dense loop takes as many steps of one case
+STEPS = {64: 200, 128: 60}  # of the eigenbasis in a round; a dense loop takes as many of one case
 
 
 def _numpy_loop(W: np.ndarray, Sigma: np.ndarray, steps: int) -> np.ndarray:
@@ -59,69 +59,82 @@ def _torch_loop(W: torch.Tensor, Sigma: torch.Tensor, steps: int) -> torch.Tenso
     return W
 
 
-def _case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _case(d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Moments in a random basis, X = I, and an aligned start."""
     rng = seeding.numpy_generator(0, "benchmark")
-    X, Sigma = commuting_moments(np.ones(D), rng.uniform(1, 4, D), generator=rng)
-    return 0.9 * np.eye(D), X, Sigma
+    X, Sigma = commuting_moments(np.ones(d), rng.uniform(1, 4, d), generator=rng)
+    return 0.9 * np.eye(d), X, Sigma
 
 
-def test_simulate_modes__against_dense_loops(benchmark):
-    W, X, Sigma = _case()
-    start = align(W, X, Sigma)
+def _dense_loops(
+    W: np.ndarray, Sigma: np.ndarray, steps: int
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """Return the loops, each with the number of its case-steps."""
+    loops = {}
+    for dtype in (np.float64, np.float32):
+        w, second = W.astype(dtype), Sigma.astype(dtype)
+        t, t_second = torch.tensor(w), torch.tensor(second)
+        batch, few = t.expand(BATCH, *t.shape).contiguous(), steps // 10
+        name = np.dtype(dtype).name
+        loops[f"numpy {name}"] = partial(_numpy_loop, w, second, steps), steps
+        loops[f"torch {name}"] = partial(_torch_loop, t, t_second, steps), steps
+        loops[f"batch {name}"] = partial(_torch_loop, batch, t_second, few), BATCH * few
+    return loops
+
+
+@pytest.mark.parametrize(("d", "goal"), [(64, 250.0), (128, 900.0)])
+def test_simulate_modes__against_dense_loops(found, cpu_rounds, d, goal):
+    W, X, Sigma = _case(d)
+    start, steps = align(W, X, Sigma), STEPS[d]
     starts = start.s * np.linspace(0.8, 1.0, CASES)[:, None]
-    options = {"weight_decay": DECAY, "step": STEP, "steps": STEPS}
+    options = {"weight_decay": DECAY, "step": STEP, "steps": steps}
 
     def own():
         return simulate_modes(starts, start.x, start.c, **options)
 
-    functions: dict[str, Callable[[], object]] = {"own": own}
-    per = {"own": CASES * STEPS}
-    for dtype in (np.float64, np.float32):
-        w, second = W.astype(dtype), Sigma.astype(dtype)
-        t, t_second = torch.tensor(w), torch.tensor(second)
-        batch, name = t.expand(16, D, D).contiguous(), np.dtype(dtype).name
-        functions[f"numpy {name}"] = partial(_numpy_loop, w, second, STEPS)
-        functions[f"torch {name}"] = partial(_torch_loop, t, t_second, STEPS)
-        functions[f"torch batch {name}"] = partial(_torch_loop, batch, t_second, STEPS // 10)
-        per |= {f"numpy {name}": STEPS, f"torch {name}": STEPS}
-        per[f"torch batch {name}"] = 16 * (STEPS // 10)
-
-    benchmark.pedantic(own, rounds=3, warmup_rounds=1)
-    seconds = {
-        name: s / per[name] for name, s in measuring.named_cpu_seconds(ROUNDS, **functions).items()
-    }
-    own_seconds = seconds.pop("own")
-    doubles = min(s for name, s in seconds.items() if name.endswith("64"))
-    dense = _numpy_loop(W, Sigma, STEPS)
-    by_torch = _torch_loop(torch.tensor(W), torch.tensor(Sigma), STEPS).numpy()
-    info = {
-        "case_steps_a_second": 1 / own_seconds,
-        "dense_case_steps_a_second": {name: 1 / s for name, s in seconds.items()},
-        "ratio_to_best_float64": doubles / own_seconds,
-        "ratio_to_best": min(seconds.values()) / own_seconds,
-        "error": float(np.abs(start.weights(own()[-1]) - dense).max()),
-        "library_error": float(np.abs(_library(W, X, Sigma) - dense).max()),
-        "torch_error": float(np.abs(by_torch - dense).max()),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-    benchmark.extra_info.update(info)
-    assert max(info["error"], info["library_error"], info["torch_error"]) < 1e-11
-    assert info["ratio_to_best_float64"] >= 250
+    loops = _dense_loops(W, Sigma, steps)
+    times = cpu_rounds(ROUNDS, {"own": own} | {name: call for name, (call, _) in loops.items()})
+    each = {name: measuring.scaled(times[name], 1 / number) for name, (_, number) in loops.items()}
+    doubles = {name: samples for name, samples in each.items() if name.endswith("64")}
+    for name, among, words in (("float64", doubles, "in float64"), ("any", each, "of all")):
+        best = measuring.quickest(among)
+        found.ratio(
+            f"eigenbasis_{d}_{name}",
+            f"a step of linear dynamics, d = {d}, in the eigenbasis",
+            peer=f"the best of {len(among)} dense loops {words}",
+            own=measuring.scaled(times["own"], 1 / (CASES * steps)),
+            theirs=each[best],
+            goal=goal if name == "float64" else None,
+        )
+    dense = _numpy_loop(W, Sigma, steps)
+    library = descend(W, X, Sigma, step=STEP, steps=steps, weight_decay=DECAY).W[-1]
+    by_torch = _torch_loop(torch.tensor(W), torch.tensor(Sigma), steps).numpy()
+    for other in (start.weights(own()[-1]), library, by_torch):
+        assert np.abs(other - dense).max() < 1e-11
 
 
-def _library(W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
-    """The same steps by the package's own dense descent."""
-    return descend(W, X, Sigma, step=STEP, steps=STEPS, weight_decay=DECAY).W[-1]
-
-
-@pytest.mark.parametrize("modes", [64])
-def test_weight_trajectory__time_of_the_exact_solution(benchmark, modes):
+def test_weight_trajectory__against_an_integrator(found, cpu_rounds):
+    """Both to 1e-9: an integrator that is asked for less is quicker."""
+    modes, end, alpha = 64, 20.0, 1.0
     c = np.linspace(1, 4, modes)
-    found = benchmark.pedantic(
-        lambda: weight_trajectory(20.0, 0.9, 1.0, c, DECAY, 1.0), rounds=20, warmup_rounds=2
+
+    def velocity(_, s):
+        p = (s * s) ** alpha
+        return s * (p - c * p * p - DECAY)
+
+    def exact():
+        return weight_trajectory(end, 0.9, 1.0, c, DECAY, alpha)
+
+    def integrated():
+        options = {"method": "DOP853", "rtol": 1e-10, "atol": 1e-12}
+        return solve_ivp(velocity, (0, end), np.full(modes, 0.9), **options).y[:, -1]
+
+    times = cpu_rounds(15, {"own": lambda: [exact() for _ in range(10)], "peer": integrated})
+    found.ratio(
+        f"weight_trajectory_{modes}",
+        f"weights of {modes} modes at one time, exactly",
+        peer="SciPy's DOP853, tolerance 1e-10",
+        own=measuring.scaled(times["own"], 1 / 10),
+        theirs=times["peer"],
     )
-    small = simulate_modes(0.9, 1.0, c, weight_decay=DECAY, step=0.01, steps=2000, method="rk4")
-    benchmark.extra_info["error"] = float(np.abs(found - small).max())
-    assert benchmark.extra_info["error"] < 1e-7  # the error of the steps of 0.01, of fourth order
+    assert np.abs(exact() - integrated()).max() < 1e-8

@@ -1,11 +1,9 @@
 """Time and memory of the entropy estimators, beside the plain formulas and scikit-learn.
 
-Run with ``pytest tests/benchmarks/test_entropy.py --benchmark-enable -s``. Times are medians of CPU
-time at one thread, rounds interleaved; a gradient is included where the estimator is a loss.
+A gradient is included where the estimator is a loss.
 """
 
 import math
-import time
 from collections.abc import Callable
 
 import measuring
@@ -18,15 +16,15 @@ from vcreg_theory.entropy import isotropic_pairwise_entropy, knn_entropy, logdet
 ROUNDS = 5
 
 
-def _with_gradient(
+def with_gradient(
     function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
-) -> Callable[[], object]:
+) -> Callable[[], tuple[torch.Tensor, ...]]:
     """Return a call of the function and its backward pass."""
     leaf = z.clone().requires_grad_()
     return lambda: torch.autograd.grad(function(leaf), leaf)
 
 
-def _both_bounds(z: torch.Tensor) -> torch.Tensor:
+def both_bounds(z: torch.Tensor) -> torch.Tensor:
     lower, upper = isotropic_pairwise_entropy(z, 4.0)
     return lower + upper
 
@@ -40,72 +38,80 @@ def _plain_bounds(z: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("n", [1024, 4096])
-def test_isotropic_pairwise_entropy__against_plain_autograd(benchmark, generator, n):
+def test_isotropic_pairwise_entropy__against_plain_autograd(found, cpu_rounds, generator, n):
     """Ours computes in float64; the plain formula in the dtype of its input, both shown."""
     z = torch.randn(n, 64, generator=generator)
-    ours = _with_gradient(_both_bounds, z)
-    plain32, plain64 = _with_gradient(_plain_bounds, z), _with_gradient(_plain_bounds, z.double())
-    benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, single, double = measuring.cpu_seconds(ROUNDS, ours, plain32, plain64)
-    peaks = [measuring.peak_mib(f) for f in (ours, plain32, plain64)]
-    info = {
-        "seconds": own,
-        "ratio_to_plain_float32": single / own,
-        "ratio_to_plain_float64": double / own,
-        "peak_mib": peaks[0],
-        "plain_float32_peak_mib": peaks[1],
-        "plain_float64_peak_mib": peaks[2],
-        "gradient_difference": (ours()[0] - plain64()[0]).abs().max().item(),
+    functions = {
+        "own": with_gradient(both_bounds, z),
+        "float32": with_gradient(_plain_bounds, z),
+        "float64": with_gradient(_plain_bounds, z.double()),
     }
-    benchmark.extra_info.update(info)
-    assert info["ratio_to_plain_float64"] > 1
-    assert info["peak_mib"] is None or info["peak_mib"] < info["plain_float32_peak_mib"]
+    times = cpu_rounds(ROUNDS, functions)
+    peaks = {name: measuring.peak_mib(function) for name, function in functions.items()}
+    for dtype in ("float64", "float32"):
+        found.ratio(
+            f"pairwise_entropy_{n}x64_{dtype}",
+            f"pairwise entropy bounds and gradient, {n} x 64",
+            peer=f"plain formula, autograd, {dtype}",
+            own=times["own"],
+            theirs=times[dtype],
+            goal=1.0 if dtype == "float64" else None,
+            mib=peaks["own"],
+            mib_goal=peaks["float32"],
+            peer_mib=peaks[dtype],
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_isotropic_pairwise_entropy__ten_thousand_codes(benchmark, generator, dtype):
+def test_isotropic_pairwise_entropy__memory_of_ten_thousand_codes(generator, dtype):
+    """A matrix of all pairs would have 763 MiB."""
     z = torch.randn(10_000, 64, generator=generator, dtype=dtype)
-    ours = _with_gradient(_both_bounds, z)
-    peak = measuring.peak_mib(ours)
-    benchmark.pedantic(ours, rounds=1)
-    benchmark.extra_info.update({"peak_mib": peak, "plain_matrix_mib": 1e8 * 8 / 2**20})
+    peak = measuring.peak_mib(with_gradient(both_bounds, z))
     assert peak is None or peak < 128
 
 
 @pytest.mark.parametrize("d", [2, 16, 64])
-def test_knn_entropy__against_scikit_learn(benchmark, generator, d):
+def test_knn_entropy__against_scikit_learn(found, cpu_rounds, generator, d):
     """The search of scikit-learn alone, by brute force and by tree."""
     z = torch.randn(10_000, d, generator=generator, dtype=torch.float64)
 
     def search(algorithm):
-        found = NearestNeighbors(n_neighbors=4, algorithm=algorithm).fit(z.numpy())
-        return lambda: found.kneighbors(z.numpy())
+        neighbours = NearestNeighbors(n_neighbors=4, algorithm=algorithm).fit(z.numpy())
+        return lambda: neighbours.kneighbors(z.numpy())
 
     def ours():
         return knn_entropy(z)
 
     peak = measuring.peak_mib(ours)
-    benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, brute = measuring.cpu_seconds(ROUNDS, ours, search("brute"))
-    start = time.process_time()
-    search("kd_tree")()
-    tree = time.process_time() - start
-    info = {"seconds": own, "peak_mib": peak}
-    info |= {"ratio_to_brute": brute / own, "ratio_to_kd_tree": tree / own}
-    benchmark.extra_info.update(info)
-    assert peak is None or peak < 256
+    peers = {"brute": "brute force"} | ({"kd_tree": "tree"} if d < 64 else {})
+    functions = {"own": ours} | {name: search(name) for name in peers}
+    times = cpu_rounds(3, functions)
+    for name, words in peers.items():
+        found.ratio(
+            f"knn_entropy_10000x{d}_{name}",
+            f"nearest-neighbour entropy, 10000 x {d}",
+            peer=f"scikit-learn's search alone, {words}",
+            own=times["own"],
+            theirs=times[name],
+            mib=peak,
+            mib_goal=256.0,
+        )
 
 
 @pytest.mark.parametrize(("n", "d"), [(256, 2048), (2048, 256)])
-def test_logdet_entropy__against_the_covariance(benchmark, generator, n, d):
+def test_logdet_entropy__against_the_covariance(found, cpu_rounds, generator, n, d):
     z = torch.randn(n, d, generator=generator, dtype=torch.float64)
     identity = 1e-3 * torch.eye(d, dtype=z.dtype)
-    ours = _with_gradient(lambda x: logdet_entropy(x, 1e-3), z)
-    plain = _with_gradient(lambda x: torch.logdet(torch.cov(x.T) + identity) / 2, z)
-    benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, peer = measuring.cpu_seconds(ROUNDS, ours, plain)
+    ours = with_gradient(lambda x: logdet_entropy(x, 1e-3), z)
+    plain = with_gradient(lambda x: torch.logdet(torch.cov(x.T) + identity) / 2, z)
+    times = cpu_rounds(ROUNDS, {"own": ours, "plain": plain})
+    found.ratio(
+        f"logdet_entropy_{n}x{d}",
+        f"LogDet entropy and gradient, {n} x {d}",
+        peer="plain formula, autograd, float64",
+        own=times["own"],
+        theirs=times["plain"],
+        goal=5.0 if n < d else 0.8,
+    )
     difference = (ours()[0] - plain()[0]).abs().max() / plain()[0].abs().max()
-    info = {"seconds": own, "ratio": peer / own, "difference": difference.item()}
-    benchmark.extra_info.update(info)
-    assert info["difference"] < 1e-8  # 2048 roundings times the condition number, about 1e4
-    assert info["ratio"] > (5 if n < d else 0.8)
+    assert difference.item() < 1e-8  # 2048 roundings times the condition number, about 1e4

@@ -1,10 +1,10 @@
 """Time of all pairwise HSICs and of the permutation test, against hyppo and a loop over NumPy.
 
-Run with ``pytest tests/benchmarks/test_independence.py --benchmark-enable -s``. The loops over all
-pairs are timed on a few pairs and scaled up: their time a pair does not depend on the number of
-pairs. hyppo's statistic is the ratio of `tests/peers/test_independence_peers.py`; both sides find
-their own bandwidths. The NumPy loop keeps every centred Gram matrix in memory (2 GB in float32 for
-512 variables of 1000 samples) and is given the bandwidths, as are we when compared with it.
+The loops over all pairs are timed on a few pairs and scaled up: their time a pair does not depend
+on the number of pairs. hyppo's statistic is the ratio that ``tests/peers`` explains; both sides
+find their own bandwidths. The NumPy loop keeps every centred Gram matrix in memory (2 GB
+in float32 for 512 variables of 1000 samples) and is given the bandwidths, as are we when compared
+with it. The floor of the exact method is one product of the flattened Gram matrices.
 """
 
 import itertools
@@ -14,28 +14,29 @@ from collections.abc import Callable
 
 import measuring
 import numpy as np
-import pytest
 import torch
 
 from vcreg_theory import kernels
-from vcreg_theory.independence import (
-    hsic_test,
-    lancaster_interaction,
-    mean_pairwise_hsic,
-    pairwise_hsic,
-)
+from vcreg_theory.independence import hsic_test, mean_pairwise_hsic, pairwise_hsic
 
 with warnings.catch_warnings():  # the import of a name that SciPy has moved
     warnings.filterwarnings("ignore", "Please import `random`", DeprecationWarning)
     from hyppo.independence import Hsic
 
-ROUNDS, CACHED, PERMUTATIONS = 3, 24, 1000
+NUMBER, CACHED, PERMUTATIONS = 512, 24, 1000
+PAIRS = math.comb(NUMBER, 2)
 
 
-def _laplace(n: int, number: int) -> torch.Tensor:
+def laplace(n: int, number: int) -> torch.Tensor:
     """Mixtures of Laplace variables: neighbouring columns are dependent, the others not."""
     sources = np.random.default_rng(0).laplace(size=(n, number)).astype(np.float32)
     return torch.from_numpy(sources + 0.3 * np.roll(sources, 1, axis=1))
+
+
+def _hyppo_pair(z: torch.Tensor) -> Callable[[], float]:
+    """Return hyppo's statistic of the first two columns as a call."""
+    x, y = (z[:, [k]].double().numpy() for k in (0, 1))
+    return lambda: Hsic().statistic(x, y)
 
 
 def _cached_loop(z: torch.Tensor, widths: torch.Tensor, dtype: type) -> tuple[Callable, Callable]:
@@ -57,98 +58,117 @@ def _cached_loop(z: torch.Tensor, widths: torch.Tensor, dtype: type) -> tuple[Ca
     return build, multiply
 
 
-@pytest.mark.parametrize(("number", "n"), [(512, 1000)])
-def test_pairwise_hsic__all_pairs(benchmark, number, n):
-    z = _laplace(n, number)
-    widths = kernels.median_bandwidths(z)
-    x, y = (z[:, [k]].double().numpy() for k in (0, 1))
-    build32, multiply32 = _cached_loop(z, widths, np.float32)
-    build64, multiply64 = _cached_loop(z, widths, np.float64)
-    benchmark.pedantic(lambda: pairwise_hsic(z, method="fourier"), rounds=1, warmup_rounds=1)
-    flat = torch.rand(128, 4096)
-    times = measuring.named_cpu_seconds(
-        ROUNDS,
-        exact=lambda: pairwise_hsic(z, method="exact"),
-        fourier=lambda: pairwise_hsic(z, method="fourier"),
-        exact_given=lambda: pairwise_hsic(z, method="exact", bandwidth=widths),
-        fourier_given=lambda: pairwise_hsic(z, method="fourier", bandwidth=widths),
-        mean=lambda: mean_pairwise_hsic(z, bandwidth=widths),
-        lancaster=lambda: lancaster_interaction(z, bandwidth=widths),
-        hyppo=lambda: [Hsic().statistic(x, y) for _ in range(5)],
-        build32=build32,
-        build64=build64,
-        multiply32=multiply32,
-        multiply64=multiply64,
-        product=lambda: [flat @ flat.T for _ in range(50)],
-    )
-    pairs, cached = math.comb(number, 2), math.comb(CACHED, 2)
-    hyppo = times["hyppo"] / 5 * pairs
-    loops = {
-        bits: number * times[f"build{bits}"] + pairs * times[f"multiply{bits}"] / cached
-        for bits in (32, 64)
-    }
-    rate = 50 * 2 * 128**2 * 4096 / times["product"]
+def _largest_errors(z: torch.Tensor) -> list[float]:
+    """Return the largest relative error of an HSIC by either method in float32."""
     exact = pairwise_hsic(z[:, :64].double(), method="exact")
     off = ~torch.eye(64, dtype=torch.bool)
-    errors = {
-        method: ((pairwise_hsic(z, method=method)[:64, :64] - exact) / exact)
-        .abs()[off]
-        .max()
-        .item()
-        for method in ("exact", "fourier")
-    }
-    info = {
-        "seconds": times,
-        "hyppo_seconds_a_pair": times["hyppo"] / 5,
-        "exact_ratio_to_hyppo": hyppo / times["exact"],
-        "fourier_ratio_to_hyppo": hyppo / times["fourier"],
-        "exact_ratio_to_numpy_float64": loops[64] / times["exact_given"],
-        "exact_ratio_to_numpy_float32": loops[32] / times["exact_given"],
-        "fourier_ratio_to_numpy_float32": loops[32] / times["fourier_given"],
-        "floor_fraction_of_exact": number**2 * n**2 / rate / times["exact_given"],
-        "relative_errors": errors,
-    }
-    benchmark.extra_info.update(info)
-    assert info["exact_ratio_to_hyppo"] >= 1000
-    assert info["fourier_ratio_to_hyppo"] >= 2500
-    assert info["exact_ratio_to_numpy_float64"] >= 10
-    assert info["fourier_ratio_to_numpy_float32"] >= 10
-    assert max(errors.values()) <= 1e-4
+    found = (pairwise_hsic(z, method=method)[:64, :64] for method in ("exact", "fourier"))
+    return [((matrix - exact) / exact).abs()[off].max().item() for matrix in found]
 
 
-def test_pairwise_hsic__memory(benchmark):
-    z = _laplace(5000, 512)
-    peaks = []
-    benchmark.pedantic(
-        lambda: peaks.append(
-            measuring.peak_mib(lambda: pairwise_hsic(z, method="fourier"), warm_up=False)
-        ),
-        rounds=1,
+def test_pairwise_hsic__against_hyppo(found, cpu_rounds):
+    n, z = 1000, laplace(1000, NUMBER)
+    flat = torch.rand(128, 4096)
+    functions = {
+        "exact": lambda: pairwise_hsic(z, method="exact"),
+        "fourier": lambda: pairwise_hsic(z, method="fourier"),
+        "mean": lambda: mean_pairwise_hsic(z),
+        "hyppo": _hyppo_pair(z),
+        "product": lambda: [flat @ flat.T for _ in range(50)],
+    }
+    times = cpu_rounds(3, functions)
+    share = NUMBER**2 * n**2 / (50 * 2 * 128**2 * 4096)
+    floor = "one product of all Gram matrices", measuring.scaled(times["product"], share)
+    for name, title, goal in (
+        ("exact", "all pairs, exact", 1000.0),
+        ("fourier", "all pairs, Fourier", 2500.0),
+        ("mean", "mean over pairs", None),
+    ):
+        found.ratio(
+            f"hsic_{NUMBER}x{n}_{name}",
+            f"HSIC of {NUMBER} variables, {n} samples: {title}",
+            peer="hyppo, pair by pair",
+            own=times[name],
+            theirs=measuring.scaled(times["hyppo"], PAIRS),
+            goal=goal,
+            floor=floor if name == "exact" else None,
+            floor_goal=0.6 if name == "exact" else None,
+            extrapolated=f"one pair, times {PAIRS}",
+        )
+    assert max(_largest_errors(z)) <= 1e-4
+
+
+def test_pairwise_hsic__against_a_loop_over_numpy(found, cpu_rounds):
+    n, z = 1000, laplace(1000, NUMBER)
+    widths = kernels.median_bandwidths(z)
+    functions = {
+        "exact": lambda: pairwise_hsic(z, method="exact", bandwidth=widths),
+        "fourier": lambda: pairwise_hsic(z, method="fourier", bandwidth=widths),
+    }
+    for name, dtype in (("32", np.float32), ("64", np.float64)):
+        functions[f"build{name}"], functions[f"multiply{name}"] = _cached_loop(z, widths, dtype)
+    times = cpu_rounds(3, functions)
+
+    def loop(bits: str) -> measuring.Samples:
+        parts = zip(times[f"build{bits}"], times[f"multiply{bits}"], strict=True)
+        return [NUMBER * a + PAIRS / math.comb(CACHED, 2) * b for a, b in parts]
+
+    for method, bits in (("exact", "64"), ("exact", "32"), ("fourier", "32")):
+        found.ratio(
+            f"hsic_{NUMBER}x{n}_{method}_numpy{bits}",
+            f"HSIC of {NUMBER} variables, {n} samples: {method}, bandwidths given",
+            peer=f"NumPy, all Gram matrices kept, float{bits}",
+            own=times[method],
+            theirs=loop(bits),
+            goal=10.0 if (method, bits) != ("exact", "32") else None,
+            extrapolated=f"{CACHED} variables, scaled to {NUMBER}",
+        )
+
+
+def test_pairwise_hsic__five_thousand_samples(found, cpu_rounds):
+    z = laplace(5000, NUMBER)
+
+    def ours():
+        return pairwise_hsic(z, method="fourier")
+
+    peak = measuring.peak_mib(ours, warm_up=False)
+    times = cpu_rounds(3, {"own": ours, "hyppo": _hyppo_pair(z)})
+    found.ratio(
+        f"hsic_{NUMBER}x5000_fourier",
+        f"HSIC of {NUMBER} variables, 5000 samples: all pairs, Fourier",
+        peer="hyppo, pair by pair",
+        own=times["own"],
+        theirs=measuring.scaled(times["hyppo"], PAIRS),
+        goal=20_000.0,
+        mib=peak,
+        mib_goal=600.0,
+        extrapolated=f"one pair, times {PAIRS}",
     )
-    benchmark.extra_info["peak_mib"] = peaks[0]
-    assert peaks[0] is None or peaks[0] <= 600
 
 
-def test_hsic_test__permutations(benchmark):
-    x, y = _laplace(1000, 2).T
+def test_hsic_test__permutations(found, cpu_rounds):
+    x, y = laplace(1000, 2).T
     a, b = (v[:, None].double().numpy() for v in (x, y))
     options = {"n_permutations": PERMUTATIONS, "generator": torch.Generator().manual_seed(0)}
-    benchmark.pedantic(lambda: hsic_test(x, y, **options), rounds=3, warmup_rounds=1)
 
     def hyppo(repetitions):
         with warnings.catch_warnings():  # that few repetitions are unreliable
             warnings.simplefilter("ignore", RuntimeWarning)
             return Hsic().test(a, b, reps=repetitions, auto=False)
 
-    times = measuring.named_cpu_seconds(
-        ROUNDS,
-        ours=lambda: hsic_test(x, y, **options),
-        few=lambda: hyppo(5),
-        more=lambda: hyppo(25),
+    functions = {
+        "own": lambda: hsic_test(x, y, **options),
+        "few": lambda: hyppo(5),
+        "more": lambda: hyppo(25),
+    }
+    times = cpu_rounds(3, functions)
+    parts = zip(times["few"], times["more"], strict=True)
+    found.ratio(
+        f"hsic_test_1000_{PERMUTATIONS}",
+        f"HSIC test, 1000 samples, {PERMUTATIONS} permutations",
+        peer="hyppo",
+        own=times["own"],
+        theirs=[few + (PERMUTATIONS - 5) * (more - few) / 20 for few, more in parts],
+        goal=250.0,
+        extrapolated=f"5 and 25 permutations, to {PERMUTATIONS}",
     )
-    repetition = (times["more"] - times["few"]) / 20
-    peer = times["few"] + (PERMUTATIONS - 5) * repetition
-    benchmark.extra_info.update(
-        {"milliseconds": 1e3 * times["ours"], "hyppo_seconds": peer, "ratio": peer / times["ours"]}
-    )
-    assert peer / times["ours"] >= 250

@@ -1,8 +1,8 @@
 """Time and memory of the local affine map of a ResNet-18, against torch.func.jacrev.
 
-Run with ``pytest tests/benchmarks/test_local_map.py --benchmark-enable -s``. Parameters are frozen
-for both: otherwise jacrev records a second graph, for derivatives that nobody asks for. The plain
-call, with parameters that require gradients as they do by default, is timed as well.
+Parameters are frozen for both: otherwise jacrev records a second graph, for derivatives that nobody
+asks for. The plain call, with parameters that require gradients as they do by default, is timed as
+well. The floor is one forward pass for each output, in batches.
 """
 
 import measuring
@@ -13,7 +13,7 @@ from networks import resnet18
 from vcreg_theory import seeding
 from vcreg_theory.piecewise import exit_radius, local_affine_map, lower
 
-OUTPUTS, ROUNDS, CHUNKS, RAYS = 128, 5, (None, 8, 16, 32, 64), 64
+OUTPUTS, ROUNDS, CHUNKS, RAYS = 128, 5, ("None", "8", "16", "32", "64"), 64
 
 
 @pytest.fixture(scope="module")
@@ -26,53 +26,54 @@ def images(generator: torch.Generator) -> torch.Tensor:
     return torch.randn(RAYS, 3, 32, 32, generator=generator)
 
 
-def test_local_affine_map__resnet18(benchmark, model, images):
+def test_local_affine_map__resnet18(found, cpu_rounds, model, images):
     x = images[:1]
 
     def ours():
         return local_affine_map(model, x)
 
-    def jacrev(chunk):
-        return lambda: torch.func.jacrev(lambda v: model(v[None])[0], chunk_size=chunk)(x[0])
-
-    trainable = resnet18(OUTPUTS)
-
-    def plain():
-        return torch.func.jacrev(lambda v: trainable(v[None])[0])(x[0])
+    def jacrev(network, chunk):
+        size = None if chunk == "None" else int(chunk)
+        return lambda: torch.func.jacrev(lambda v: network(v[None])[0], chunk_size=size)(x[0])
 
     def forward():
         with torch.no_grad():
             return model(images)
 
     peak = measuring.peak_mib(ours)  # before the peers' larger blocks have fragmented the heap
-    local = benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
-    own, batched, plain_call, *peers = measuring.cpu_seconds(
-        ROUNDS, ours, forward, plain, *map(jacrev, CHUNKS)
-    )
-    best = CHUNKS[peers.index(min(peers))]
+    peers = {chunk: jacrev(model, chunk) for chunk in CHUNKS}
+    peers["plain"] = jacrev(resnet18(OUTPUTS), "None")
+    times = cpu_rounds(ROUNDS, {"own": ours, "forward": forward, **peers})
+    best = measuring.quickest({chunk: times[chunk] for chunk in CHUNKS})
+    for name, peer, chunk in (
+        ("plain", "jacrev, as called by default", "plain"),
+        ("frozen", "jacrev, frozen parameters", "None"),
+        ("best", "jacrev, frozen, best of five chunk sizes", best),
+    ):
+        found.ratio(
+            f"local_map_resnet18_{name}",
+            f"local affine map of a ResNet-18, {OUTPUTS} outputs",
+            peer=peer,
+            own=times["own"],
+            theirs=times[chunk],
+            goal=1.8,
+            floor=(
+                "a batched forward pass for each output",
+                measuring.scaled(times["forward"], OUTPUTS / RAYS),
+            ),
+            floor_goal=0.85,
+            mib=peak,
+            mib_goal=100.0,
+            peer_mib=measuring.peak_mib(peers[chunk]),
+        )
+    local, jacobian = ours(), peers[best]().flatten(1)
     difference = local.map[0] @ x.flatten() + local.offset[0] - model(x)[0]
-    jacobian = jacrev(best)().flatten(1)
-    info = {
-        "seconds": own,
-        "jacrev_seconds": dict(zip(map(str, CHUNKS), peers, strict=True)),
-        "best_chunk": str(best),
-        "ratio_to_plain_call": plain_call / own,
-        "ratio_to_best": min(peers) / own,
-        "ratio_to_default": peers[CHUNKS.index(None)] / own,
-        "floor_fraction": OUTPUTS * batched / len(images) / own,
-        "peak_mib": peak,
-        "jacrev_best_peak_mib": measuring.peak_mib(jacrev(best)),
-        "jacrev_default_peak_mib": measuring.peak_mib(jacrev(None)),
-        "error": (difference.abs().max() / model(x).abs().max()).item(),
-        "map_error": ((local.map[0] - jacobian).abs().max() / jacobian.abs().max()).item(),
-        "torch": torch.__version__,
-    }
-    benchmark.extra_info.update(info)
-    assert info["error"] < 1e-6 and info["map_error"] < 1e-5
-    assert info["peak_mib"] is None or info["peak_mib"] <= 100
+    assert (difference.abs().max() / model(x).abs().max()).item() < 1e-6
+    assert ((local.map[0] - jacobian).abs().max() / jacobian.abs().max()).item() < 1e-5
 
 
-def test_exit_radius__resnet18(benchmark, model, images):
+def test_exit_radius__resnet18(found, cpu_rounds, model, images):
+    """A pass that carries a direction along costs two passes; then come the crossings."""
     program = lower(model)
     u = torch.randn(images.shape, generator=seeding.torch_generator(0, "rays"), dtype=images.dtype)
 
@@ -83,14 +84,15 @@ def test_exit_radius__resnet18(benchmark, model, images):
         with torch.no_grad():
             return model(images)
 
-    benchmark.pedantic(many, rounds=3, warmup_rounds=1)
-    own, own_batch, batched = measuring.cpu_seconds(
-        ROUNDS, many, lambda: exit_radius(program, images, u), forward
-    )
-    info = {
-        "milliseconds_a_ray": 1e3 * own / RAYS,
-        "in_forward_passes_one_start": own / batched,
-        "in_forward_passes_own_starts": own_batch / batched,
-        "peak_mib": measuring.peak_mib(many),
-    }
-    benchmark.extra_info.update(info)
+    peak = measuring.peak_mib(many)
+    functions = {"one": many, "own": lambda: exit_radius(program, images, u), "forward": forward}
+    times = cpu_rounds(ROUNDS, functions)
+    for name, title in (("one", "one start"), ("own", "their own starts")):
+        found.ratio(
+            f"exit_radius_resnet18_{name}",
+            f"exit radius of a ResNet-18 on {RAYS} rays from {title}",
+            peer=f"a forward pass of {RAYS} images",
+            own=times[name],
+            theirs=times["forward"],
+            mib=peak if name == "one" else None,
+        )

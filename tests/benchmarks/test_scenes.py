@@ -1,9 +1,8 @@
 """Time to draw scenes and their views, against kornia's batched augmentation of ready images.
 
-Run with ``pytest -o addopts=-q tests/benchmarks/test_scenes.py``. A view of a scene is drawn anew
-from its factors, the peer changes pixels: rotation, shift and scale in one warp, then brightness
-and hue. Both give one view of each image of the batch, with one draw for each. The floor is to
-write the pictures once.
+A view of a scene is drawn anew from its factors, the peer changes pixels: rotation, shift and scale
+in one warp, then brightness and hue. Both give one view of each image of the batch, with one draw
+for each.
 """
 
 import kornia.augmentation as peer
@@ -17,8 +16,7 @@ from vcreg_theory.datasets import Scenes, render_scenes, sample_scenes, scene_vi
 BATCH, SIZE, ROUNDS = 256, 32, 15
 
 
-def test_scenes__milliseconds_a_batch(benchmark):
-    torch.set_num_threads(1)
+def test_scenes(found, cpu_rounds):
     generator = seeding.torch_generator(0, "benchmark")
     scenes = sample_scenes(BATCH, generator=generator)
     pictures = render_scenes(scenes, size=SIZE)
@@ -29,24 +27,26 @@ def test_scenes__milliseconds_a_batch(benchmark):
         peer.RandomAffine(degrees=20.0, translate=(0.1, 0.1), scale=(0.8, 1.2), p=1.0),
         peer.ColorJiggle(brightness=0.4, hue=0.3, p=1.0),
     )
-
-    def draw():
-        return render_scenes(scenes, size=SIZE)
-
-    benchmark.pedantic(draw, rounds=5, warmup_rounds=1)
-    seconds = measuring.named_cpu_seconds(
-        ROUNDS,
-        draw=draw,
-        two_views=lambda: data.two_views(rows, generator),
-        one_by_one=lambda: [render_scenes(scene, size=SIZE) for scene in single],
-        kornia=lambda: warp(pictures),
-        write=lambda: torch.empty_like(pictures).fill_(0.5),
-    )
-    own = {f"{name}_milliseconds": 1e3 * t for name, t in seconds.items()}
-    ratios = {
-        "ratio_to_kornia": 2 * seconds["kornia"] / seconds["two_views"],
-        "ratio_to_one_by_one": seconds["one_by_one"] / seconds["draw"],
-        "in_writes_of_the_pictures": seconds["draw"] / seconds["write"],
+    functions = {
+        "draw": lambda: render_scenes(scenes, size=SIZE),
+        "two_views": lambda: data.two_views(rows, generator),
+        "one_by_one": lambda: [render_scenes(scene, size=SIZE) for scene in single],
+        "kornia": lambda: warp(pictures),
     }
-    benchmark.extra_info.update({**own, **ratios, "torch": torch.__version__})
-    assert ratios["ratio_to_kornia"] >= 2 and ratios["ratio_to_one_by_one"] >= 5
+    times = cpu_rounds(ROUNDS, functions)
+    found.ratio(
+        "scenes_two_views",
+        f"two views of {BATCH} scenes of {SIZE} x {SIZE}",
+        peer="kornia, on ready images",
+        own=times["two_views"],
+        theirs=measuring.scaled(times["kornia"], 2),
+        goal=2.0,
+    )
+    found.ratio(
+        "scenes_batch",
+        f"{BATCH} scenes of {SIZE} x {SIZE}",
+        peer="one scene at a time, ours",
+        own=times["draw"],
+        theirs=times["one_by_one"],
+        goal=5.0,
+    )

@@ -30,7 +30,7 @@ def tools(monkeypatch):
     """Make the scripts of ``tools`` importable."""
     monkeypatch.syspath_prepend(ROOT / "tools")
     yield
-    for name in ("dependencies", "failure", "kernel", "execute", "structure"):
+    for name in ("dependencies", "failure", "kernel", "execute", "mutants", "mutate", "structure"):
         sys.modules.pop(name, None)
 
 

@@ -12,8 +12,9 @@ import nbformat
 import pytest
 import yaml
 
-from vcreg_theory import claims
+from vcreg_theory import claims, records
 from vcreg_theory.claims.checks import MIME
+from vcreg_theory.claims.findings import findings
 
 CLAIM = next(iter(claims.registry()))
 CHAPTER = """\
@@ -38,9 +39,25 @@ INDEX = """\
 ```{ledger-table}
 ```
 
-{ledger}`claims` claims.
+{ledger}`claims` claims, {ledger}`verdicts.ours` of them ours.
 
 ```{theorem-index}
+```
+"""
+LISTS = f"""
+{{claim}}`{CLAIM}` is checked, {{claim}}`C10.f` is open.
+The second figure is {{measured}}`{CLAIM}: second`, that of C10.f is {{measured}}`C10.f: none`.
+
+```{{findings}} holds with an extra assumption
+```
+
+```{{results}} ours
+```
+
+```{{records-table}} final.accuracy.linear
+:suites: digits cifar10_cpu
+:methods: vicreg random
+:percent:
 ```
 """
 
@@ -73,7 +90,7 @@ def executed(text, records):
 def build(root, tmp_path, write_chapter):
     """Return a function that builds a book of one chapter strictly."""
 
-    def run(records, card=CLAIM, edited=""):
+    def run(records, card=CLAIM, edited="", index=INDEX + LISTS):
         book, built = tmp_path / "book", tmp_path / "_build"
         chapter = write_chapter(
             book / "chapters" / "07_a.md", CHAPTER.format(card=card, claim=CLAIM)
@@ -86,7 +103,7 @@ def build(root, tmp_path, write_chapter):
         for entry in ledger["claims"]:
             entry["status"] = "checked" if entry["id"] == CLAIM else "open"
         (built / "ledger.json").write_text(json.dumps(ledger))
-        (book / "index.md").write_text(INDEX)
+        (book / "index.md").write_text(index)
         part = {"caption": "I", "numbered": 1, "chapters": [{"file": "chapters/07_a"}]}
         contents = {"format": "jb-book", "root": "index", "parts": [part]}
         (book / "_toc.yml").write_text(yaml.safe_dump(contents))
@@ -118,6 +135,18 @@ def test_build__shows_records_ledger_and_download(build):
     assert json.loads((site / "ledger.json").read_text())["counts"]["records"] == 2
     assert (site / "_static" / "mathjax" / "tex-chtml.js").exists()
     assert "cdn.jsdelivr" not in page and "unpkg" not in page
+    index = (site / "index.html").read_text()
+    links = {f"#{CLAIM}": CLAIM, f"#{anchors[1]}": "0.5"}  # a theorem's, a record's
+    for anchor, text in links.items():
+        link = rf'href="chapters/07_a.html{re.escape(anchor)}"[^>]*>(?:<[^>]*>)+{re.escape(text)}<'
+        assert re.search(link, index), link
+    assert "(not measured yet)" in index and "(not checked yet)" in index
+    correction = findings()["C4.c"].found.partition(".")[0]
+    assert "As it is read" in index and correction in index
+    assert "15 bridge (not written yet)" in index
+    runs = records.table(records.load("digits"))
+    mean = next(run.mean for run in runs if run.method == "vicreg")
+    assert re.search(rf"<p>{100 * mean:.1f} ± \d", index)
     # the only chapter of this book, but the seventh by its name
     assert "Theorem 7.1" in page
     assert re.search(r'section-number">7\.', page)
@@ -131,3 +160,31 @@ def test_build__fails_on_unknown_theorem_unknown_claim_and_edited_chapter(build)
     assert re.search(r"chapters/07_a\.md:25: .*not found: Z99.z", errors)
     assert "not in claims.toml: Y88.y" in errors
     assert "edited since it was executed" in errors
+
+
+def test_build__fails_on_a_figure_or_a_claim_that_is_not_there(build):
+    wrong = f"""
+{{claim}}`Z9.z`, {{measured}}`Z9.z: x`, {{ledger}}`verdicts.none`,
+{{measured}}`{CLAIM}: neither`, {{measured}}`{CLAIM}: s`.
+
+```{{findings}} holds somewhat
+```
+
+```{{records-table}} final.accuracy.linear
+:suites: digits
+:methods: no_method
+```
+"""
+    both = [record(CLAIM, "first is"), record(CLAIM, "second is")]
+    status, errors, _ = build(both, index=INDEX + wrong)
+    assert status != 0
+    for message in (
+        "claim: not in claims.toml: Z9.z",
+        "measured: not a claim and words: 'Z9.z: x'",
+        "the ledger counts no 'verdicts.none'",
+        f"measured: 0 records of {CLAIM} have 'neither'",
+        f"measured: 2 records of {CLAIM} have 's'",
+        "'holds somewhat' must be one of holds,",
+        "records-table: no record of no_method",
+    ):
+        assert message in errors, errors

@@ -1,6 +1,7 @@
 """Tests of check records and the ledger: a failing check raises, a missing kind is reported."""
 
 import json
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -113,6 +114,9 @@ def test_ledger__complete_chapter_has_no_problem():
     assert status["B1.a"] == "checked" and status["B3.a"] == "open"
     counts = table["counts"]
     assert counts["checked"] + counts["open"] == counts["claims"] == len(claims.registry())
+    checked = [entry["verdict"] for entry in table["claims"] if entry["status"] == "checked"]
+    assert counts["verdicts"] == {v: checked.count(v) for v in counts["verdicts"]}
+    assert sum(counts["verdicts"].values()) == counts["checked"]  # an open claim has no verdict
     assert counts["records"] == counts["symbolic"] + counts["numeric"] + counts["control"]
 
 
@@ -152,3 +156,19 @@ def test_harvest__numbers_the_records_of_a_notebook(tmp_path):
 def test_registry__cannot_be_changed():
     with pytest.raises(TypeError):
         claims.registry()["B1.a"] = None
+
+
+def test_check__displays_itself_in_a_notebook_only_and_needs_none(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    claims.numeric("B1.a", "s", 0.0, **OK)
+    assert not shown
+    monkeypatch.setattr("IPython.get_ipython", object)
+    claims.numeric("B1.a", "in a notebook", 0.0, **OK)
+    assert [check.statement for check in shown] == ["in a notebook"]
+    monkeypatch.setitem(sys.modules, "IPython", None)  # not installed
+    claims.numeric("B1.a", "s", 0.0, **OK)
+    with pytest.raises(claims.CheckFailed, match=r"B1\.a"):
+        claims.numeric("B1.a", "s", 2.0, **OK)
+    assert len(shown) == 1

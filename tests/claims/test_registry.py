@@ -1,6 +1,7 @@
 """Tests of the file of claims: its form, its completeness and the wording of its fields."""
 
 import re
+import sys
 import tomllib
 from collections import Counter
 from importlib.resources import files
@@ -146,3 +147,26 @@ def test_registry__agrees_with_the_file():
             **table,
             "hypotheses": tuple(table["hypotheses"]),
         }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: 2 * text, "claims.toml repeats A1.a"),
+        (
+            lambda text: text.replace("\nplace = ", "\nplaces = ", 1),
+            r"missing \['place'\], unkn.*s'",
+        ),
+        (
+            lambda text: text.replace('\nverdict = "', '\nverdict = "un', 1),
+            "verdict must be one of",
+        ),
+    ],
+)
+def test_registry__refuses_a_file_of_another_form(change, message, tmp_path, monkeypatch):
+    module = sys.modules[claims.Claim.__module__]
+    text = files("vcreg_theory").joinpath("claims.toml").read_text("utf-8")
+    (tmp_path / "claims.toml").write_text(change(text), encoding="utf-8")
+    monkeypatch.setattr(module, "files", lambda package: tmp_path)
+    with pytest.raises(ValueError, match=message):
+        module.registry.__wrapped__()

@@ -1,25 +1,23 @@
 """Checks of features, labels and class probabilities; the work is done in float64."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from .. import validation
 
 
-def features(name: str, value: Any, *, columns: int | None = None) -> Tensor:
+def features(name: str, value: object, *, columns: int | None = None) -> Tensor:
     """Return a matrix in float32 at least, finite, with a row and the wanted columns."""
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
         value = value.float()
-    validation.tensor(name, value, ndim=2, min_rows=1)
+    value = validation.tensor(name, value, ndim=2, min_rows=1)
     if value.shape[1] == 0 or columns not in (None, value.shape[1]):
         wanted = "at least 1 column" if columns is None else f"{columns} columns"
         raise ValueError(f"{name} must have {wanted}, got shape {tuple(value.shape)}")
     return value
 
 
-def classes(name: str, value: Any, rows: int, n_classes: int | None = None) -> Tensor:
+def classes(name: str, value: object, rows: int, n_classes: int | None = None) -> Tensor:
     """Return classes 0, 1, ..., one a row, as int64."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
@@ -38,7 +36,7 @@ def classes(name: str, value: Any, rows: int, n_classes: int | None = None) -> T
     return value.to(torch.int64)
 
 
-def targets(name: str, value: Any, rows: int) -> Tensor:
+def targets(name: str, value: object, rows: int) -> Tensor:
     """Return label vectors of norm at most one, one a row."""
     value = features(name, value)
     if len(value) != rows:
@@ -46,9 +44,9 @@ def targets(name: str, value: Any, rows: int) -> Tensor:
     return value
 
 
-def distribution(name: str, value: Any) -> Tensor:
+def distribution(name: str, value: object) -> Tensor:
     """Return probabilities of classes in float64."""
-    validation.tensor(name, value, ndim=1, min_rows=1)
+    value = validation.tensor(name, value, ndim=1, min_rows=1)
     low, total = float(value.min()), float(value.double().sum())
     # A sum of K rounded numbers is off by K spacings at most.
     if low < 0 or abs(total - 1) > len(value) * torch.finfo(value.dtype).eps:
@@ -58,7 +56,7 @@ def distribution(name: str, value: Any) -> Tensor:
     return value.detach().double()
 
 
-def radius(value: Any, **seen: Tensor) -> float:
+def radius(value: object, **seen: Tensor) -> float:
     """Return the bound on the norm of features, if the features seen obey it."""
     value = validation.positive("radius", value)
     for name, part in seen.items():
@@ -72,7 +70,7 @@ def radius(value: Any, **seen: Tensor) -> float:
     return value
 
 
-def nonnegative(name: str, value: Any) -> Tensor:
+def nonnegative(name: str, value: object) -> Tensor:
     """Return a number or a tensor of one entry as float64, finite and not negative."""
     if isinstance(value, Tensor):
         validation.tensor(name, value, ndim=0)

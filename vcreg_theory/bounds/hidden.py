@@ -92,8 +92,12 @@ def hidden_label_bound(
     validation.same_shape("reference", v, "probe", sample.probe)
     rho = _inputs.distribution("rho", rho).to(v.device)
     pair = pair_term(pairs, rho, allow_missing, len(v))
-    bounded = isinstance(reference_risk, RademacherBound)
-    risk = _inputs.nonnegative("reference_risk", reference_risk[0] if bounded else reference_risk)
+    lost = (3 if pair.sampled else 2) * delta
+    if isinstance(reference_risk, RademacherBound):
+        risk = _inputs.nonnegative("reference_risk", reference_risk.bound)
+        missed = 1 - reference_risk.confidence
+    else:
+        risk, missed = _inputs.nonnegative("reference_risk", reference_risk), 0.0
     distance = torch.linalg.matrix_norm(sample.probe - v, 2)
     spread = sample.weights.spread
     largest = torch.linalg.matrix_norm(v, 2) * radius + 1
@@ -106,8 +110,6 @@ def hidden_label_bound(
         hoeffding_deviation(largest, spread, delta),
         distance * radius * (sample.weights.missing + 2 * pair.missing),
     )
-    rounded = (value.to(sample.dtype) for value in (sum(terms), *terms, distance))
-    lost = (3 if pair.sampled else 2) * delta
-    return HiddenLabelBound(
-        *rounded, 1 - lost - (1 - reference_risk.confidence if bounded else 0.0)
-    )
+    numbers = (sum(terms), *terms, distance)
+    rounded = (torch.as_tensor(value).to(sample.dtype) for value in numbers)
+    return HiddenLabelBound._make((*rounded, 1 - lost - missed))

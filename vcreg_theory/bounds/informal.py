@@ -72,4 +72,5 @@ def informal_bound(
         norms.append(torch.linalg.vector_norm(found) / len(z) ** 0.5)
     given = _inputs.nonnegative("invariance", invariance).to(norms[0].device)
     terms = (given, 2 * norms[1].to(given.device), norms[0])
-    return InformalBound(*(value.to(features.dtype) for value in (sum(terms), *terms)))
+    rounded = (torch.as_tensor(value).to(features.dtype) for value in (sum(terms), *terms))
+    return InformalBound(*rounded)

@@ -114,7 +114,7 @@ def pair_invariance(
     validation.same_shape("first", first, "second", second)
     if (labels is None) != (rho is None):
         raise ValueError("labels and rho must be given together, got one of them")
-    distances = torch.linalg.vector_norm(first.double() - second.double(), dim=1)
+    distances: Tensor = torch.linalg.vector_norm(first.double() - second.double(), dim=1)
     if labels is None or rho is None:
         return distances.mean().to(first.dtype)
     labels = _inputs.classes("labels", labels, len(first), len(rho))
@@ -191,6 +191,6 @@ def pair_term(pairs: object, rho: Tensor, allow_missing: bool, columns: int) -> 
 
 def _distances(group: Tensor) -> Tensor:
     """Return the sum of all distances over the number of rows, block by block."""
-    exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}  # products lose small distances
-    parts = [torch.cdist(block, group, **exact).sum() for block in group.split(_BLOCK)]
+    exact = "donot_use_mm_for_euclid_dist"  # products lose small distances
+    parts = [torch.cdist(block, group, compute_mode=exact).sum() for block in group.split(_BLOCK)]
     return torch.stack(parts).sum()

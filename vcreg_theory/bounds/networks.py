@@ -26,7 +26,7 @@ _UNITS = (nn.ReLU, nn.LeakyReLU)
 
 
 def layer_matrices(
-    network: nn.Sequential, input_shape: Sequence[int], probe: Tensor | None = None
+    network: nn.Module, input_shape: Sequence[int], probe: Tensor | None = None
 ) -> list[Tensor]:
     r"""Return a ReLU network as matrices with units between them, biases included.
 

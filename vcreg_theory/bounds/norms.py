@@ -35,6 +35,7 @@ class Stack(NamedTuple):
     frobenius: tuple[float, ...]
     path_1: Tensor
     path_2: Tensor
+    exponent: int  # of the power of two to multiply paths with
 
     @classmethod
     def of(cls, matrices: Sequence[Tensor]) -> "Stack":
@@ -43,7 +44,7 @@ class Stack(NamedTuple):
             raise ValueError("matrices must hold at least 1 matrix, got none")
         first = validation.tensor("matrices", matrices[0], ndim=2)
         ones = torch.ones(first.shape[1], dtype=torch.float64, device=first.device)
-        stack = cls((), (), (), ones, ones)
+        stack = cls((), (), (), ones, ones, 0)
         for matrix in matrices:
             stack = stack.put(matrix)
         return stack
@@ -56,12 +57,14 @@ class Stack(NamedTuple):
                 f"matrices must fit together, got {len(self.path_1)} outputs and then shape "
                 f"{tuple(a.shape)}"
             )
+        a, exponent = _reduced(a)
         return Stack(
-            (*self.spectral, _spectral_norm(a)),
-            (*self.rows, float(a.norm(dim=1).sum())),
-            (*self.frobenius, float(a.norm())),
+            (*self.spectral, _scaled(_spectral_norm(a), exponent)),
+            (*self.rows, _scaled(float(a.norm(dim=1).sum()), exponent)),
+            (*self.frobenius, _scaled(float(a.norm()), exponent)),
             a.abs() @ self.path_1,
             a.square() @ self.path_2,
+            self.exponent + exponent,
         )
 
     def norms(self) -> NetworkNorms:
@@ -73,8 +76,8 @@ class Stack(NamedTuple):
             lipschitz * total**1.5,
             lipschitz,
             math.prod(self.frobenius),
-            float(self.path_1.sum()),
-            math.sqrt(float(self.path_2.sum())),
+            _scaled(float(self.path_1.sum()), self.exponent),
+            _scaled(math.sqrt(float(self.path_2.sum())), self.exponent),
             len(self.spectral),
         )
 
@@ -114,6 +117,24 @@ def network_norms(matrices: Sequence[Tensor]) -> NetworkNorms:
     (5.0, 7.0710678118654755, 7.0, 5.0)
     """
     return Stack.of(matrices).norms()
+
+
+def _reduced(a: Tensor) -> tuple[Tensor, int]:
+    """Return a matrix with its largest entry in [1/2, 1), and the exponent taken out.
+
+    The division by a power of two is exact, and squares neither overflow nor underflow after it.
+    """
+    exponent = math.frexp(float(a.abs().max()) if a.numel() else 0.0)[1]
+    half = exponent // 2  # in two steps, since 2^1074 is too large
+    return a * 2.0**-half * 2.0 ** (half - exponent), exponent
+
+
+def _scaled(value: float, exponent: int) -> float:
+    """Return a number times a power of two, infinite where it overflows."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _spectral_norm(a: Tensor) -> float:

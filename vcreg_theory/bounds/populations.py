@@ -160,10 +160,10 @@ def clusters(
         validation.integer(name, value, at_least=1)
     spread = validation.nonnegative("spread", spread)
     validation.member("dtype", dtype, (torch.float32, torch.float64))
-    options = {"generator": generator, "dtype": dtype}
-    centres = torch.nn.functional.normalize(torch.randn(classes, dim, **options))
+    directions = torch.randn(classes, dim, generator=generator, dtype=dtype)
+    centres = torch.nn.functional.normalize(directions)
     labels = torch.arange(classes).repeat_interleave(images)
-    noise = torch.randn(len(labels), dim, **options) / math.sqrt(dim)
+    noise = torch.randn(len(labels), dim, generator=generator, dtype=dtype) / math.sqrt(dim)
     return Population(torch.nn.functional.normalize(centres[labels] + spread * noise), labels)
 
 

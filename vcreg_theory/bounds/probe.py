@@ -53,7 +53,8 @@ def residual_projector(z: Tensor, *, rtol: float | None = None) -> Tensor:
         kept = _kept(values, z, rtol)
         whiten = rows[kept].T / values[kept]
     basis = torch.linalg.qr(wide @ whiten).Q  # of the same span, which derivatives may follow
-    return (identity - basis @ basis.T).to(z.dtype)
+    projector: Tensor = identity - basis @ basis.T
+    return projector.to(z.dtype)
 
 
 def minimum_norm_probe(z: Tensor, y: Tensor, *, rtol: float | None = None) -> Tensor:
@@ -94,7 +95,8 @@ def minimum_norm_probe(z: Tensor, y: Tensor, *, rtol: float | None = None) -> Te
     z = _inputs.features("z", z)
     y = _inputs.targets("y", y, len(z)).to(z)
     limit = rounding_limit(z, rtol)
-    return (torch.linalg.pinv(z.double(), rtol=limit) @ y.double()).to(z.dtype)
+    inverse: Tensor = torch.linalg.pinv(z.double(), rtol=limit)
+    return (inverse @ y.double()).to(z.dtype)
 
 
 def probe_risk(probe: Tensor, features: Tensor, labels: Tensor) -> Tensor:
@@ -153,7 +155,8 @@ def label_vectors(labels: Tensor, features: Tensor, columns: int) -> Tensor:
 def errors(probe: Tensor, features: Tensor, labels: Tensor) -> Tensor:
     """Return the distance of each prediction from its label."""
     difference = features @ probe - label_vectors(labels, features, probe.shape[1])
-    return torch.linalg.vector_norm(difference, dim=1)  # of slope 0, not NaN, at zero
+    distances: Tensor = torch.linalg.vector_norm(difference, dim=1)  # of slope 0, not NaN, at zero
+    return distances
 
 
 def rounding_limit(z: Tensor, rtol: float | None) -> float:

@@ -100,5 +100,5 @@ def rademacher_bound(
         torch.as_tensor(complexity, dtype=torch.float64, device=features.device),
         hoeffding_deviation(level.norm * radius + 1, 1 / m, level.delta).to(features.device),
     )
-    rounded = (value.to(features.dtype) for value in (sum(terms), *terms))
-    return RademacherBound(*rounded, level.norm, 1 - delta)
+    rounded = (torch.as_tensor(value).to(features.dtype) for value in (sum(terms), *terms))
+    return RademacherBound._make((*rounded, level.norm, 1 - delta))

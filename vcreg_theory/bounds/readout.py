@@ -87,7 +87,8 @@ def readout_bound(
     rho = _inputs.distribution("rho", rho).to(sample.features.device)
     operator = torch.linalg.matrix_norm(sample.probe, 2)
     if isinstance(pairs, tuple):
-        pairs = (*(part.to(sample.probe) @ sample.probe for part in pairs[:2]), *pairs[2:])
+        first, second = (part.to(sample.probe) @ sample.probe for part in pairs[:2])
+        pairs = (first, second, *pairs[2:])
     pair = pair_term(pairs, rho, allow_missing, sample.probe.shape[1])
     level = level_of(sample.probe, norm, delta, radius)
     spread = sample.weights.spread
@@ -103,4 +104,4 @@ def readout_bound(
     )
     numbers = (sum(terms), terms[0] + terms[1], *terms)
     rounded = (torch.as_tensor(value).to(sample.dtype) for value in numbers)
-    return ReadoutBound(*rounded, level.norm, 1 - (2 if pair.sampled else 1) * delta)
+    return ReadoutBound._make((*rounded, level.norm, 1 - (2 if pair.sampled else 1) * delta))

@@ -60,7 +60,8 @@ class Labelled(NamedTuple):
     @property
     def residual(self) -> Tensor:
         """The root of the spread times the norm of the residuals, at least the training risk."""
-        return self.weights.spread.sqrt() * torch.linalg.vector_norm(self.errors(self.probe))
+        norm: Tensor = torch.linalg.vector_norm(self.errors(self.probe))
+        return self.weights.spread.sqrt() * norm
 
 
 def probe_risk_bound(
@@ -149,7 +150,7 @@ def probe_risk_bound(
     numbers = (sum(terms), *terms, norm, pair.mean, sample.weights.spread, training)
     risk = None if test is None else probe_risk(sample.probe, *test).to(sample.dtype)
     rounded = (torch.as_tensor(value).to(sample.dtype) for value in numbers)
-    return RiskBound(*rounded, risk, 1 - (2 if pair.sampled else 1) * delta)
+    return RiskBound._make((*rounded, risk, 1 - (2 if pair.sampled else 1) * delta))
 
 
 def labelled_sample(
@@ -193,5 +194,5 @@ def _encoded(
     from ..readout import features as encode
 
     if isinstance(pairs, tuple):
-        pairs = (encode(model, pairs[0]), encode(model, pairs[1]), *pairs[2:])  # type: ignore
+        pairs = (encode(model, pairs[0]), encode(model, pairs[1]), *pairs[2:])
     return encode(model, images), pairs, test and (encode(model, test[0]), test[1])

@@ -42,7 +42,8 @@ def read_entries(path: PathLike) -> dict[str, str]:
     """Return the metadata of a file of which only the header is read."""
     length = int.from_bytes(read(path, "checkpoint", 8), "little")
     data = read(path, "checkpoint", 8 + min(length, LONGEST_HEADER))
-    return _header(path, data)[0]["__metadata__"]
+    entries: dict[str, str] = _header(path, data)[0]["__metadata__"]
+    return entries
 
 
 def _canonical(header: dict[str, Any]) -> bytes:

@@ -84,7 +84,8 @@ def load_state(path: PathLike) -> dict[Any, Any]:
             f"{path} was cut off or altered: the sha256 of its content is {digest.decode()}, "
             f"its header says {bytes(data[len(_MAGIC) : _HEADER - 1])!r}"
         )
-    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    state: dict[Any, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return state
 
 
 def _refuse_unreadable(where: str, value: Any) -> None:

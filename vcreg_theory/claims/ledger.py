@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from .checks import KINDS, MIME
-from .registry import Claim, registry
+from .registry import VERDICTS, Claim, registry
 
 
 def harvest(notebook: str | Path) -> list[dict[str, Any]]:
@@ -92,8 +92,15 @@ def ledger(
         "open": sum(e["status"] == "open" for e in entries),
         "records": len(records),
         **{kind: sum(r["kind"] == kind for r in records) for kind in KINDS},
+        "verdicts": _by_verdict(entries),
     }
     return {"version": __version__, "counts": counts, "claims": entries}, problems
+
+
+def _by_verdict(entries: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Count the checked claims with each verdict; an open claim has none yet."""
+    counter = Counter(entry["verdict"] for entry in entries if entry["status"] == "checked")
+    return {verdict: counter[verdict] for verdict in VERDICTS}
 
 
 def _record_problems(record: dict[str, Any]) -> list[str]:

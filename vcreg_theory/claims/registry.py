@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
 VERDICTS = (
     "holds",
@@ -80,7 +81,7 @@ def registry() -> MappingProxyType[str, Claim]:
     return MappingProxyType({claim.id: claim for claim in claims})
 
 
-def _claim(table: dict) -> Claim:
+def _claim(table: dict[str, Any]) -> Claim:
     name = table.get("id", "a claim without id")
     expected = {f.name for f in fields(Claim)}
     if set(table) != expected:

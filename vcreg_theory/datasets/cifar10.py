@@ -135,7 +135,13 @@ def cifar10_views(
     """
     images, origin = _load(("train", "test"), root, download, _verify)
     return view_dataset(
-        "cifar10", origin, **images, train_limit=train_limit, device=device, **VIEWS
+        "cifar10",
+        origin,
+        images["train"],
+        images["test"],
+        train_limit=train_limit,
+        device=device,
+        **VIEWS,
     )
 
 

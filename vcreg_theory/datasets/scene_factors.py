@@ -10,7 +10,10 @@ from torch import Tensor
 from .. import validation
 
 SHAPES = ("ellipse", "rectangle", "triangle", "tee")
+"""The classes of shapes, in the order of their labels."""
+
 SCENE_FACTORS = ("hue", "size", "x", "y", "rotation", "background", "light")
+"""The continuous factors, in the order of the columns."""
 
 # Four factors that a view hardly moves and three that it nearly forgets. The levels are distinct so
 # that theory ranks the factors: among the functions on which two views agree most, the first of x
@@ -27,6 +30,7 @@ SCENE_NOISE: Mapping[str, float] = MappingProxyType(
         "light": 0.5,
     }
 )
+"""Levels of the noise that a view adds to each factor, by default."""
 
 
 class Scenes(NamedTuple):
@@ -193,9 +197,9 @@ def add_noise(factors: Tensor, levels: Tensor, generator: torch.Generator) -> Te
     return _fold(factors + levels * torch.randn(factors.shape, generator=generator, **options))
 
 
-def check_factors(name: str, factors: Any) -> Tensor:
+def check_factors(name: str, factors: object) -> Tensor:
     """Return `factors` if they are rows of seven numbers in [0, 1]."""
-    validation.tensor(name, factors, ndim=2)
+    factors = validation.tensor(name, factors, ndim=2)
     if factors.shape[1] != len(SCENE_FACTORS):
         raise ValueError(
             f"{name} must have the {len(SCENE_FACTORS)} columns {', '.join(SCENE_FACTORS)}, "

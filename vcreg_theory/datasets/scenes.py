@@ -97,7 +97,7 @@ def scene_views(
         "size": str(size),
         "noise": ", ".join(f"{name} {level:g}" for name, level in levels.items()),
         "pixel_noise": f"{pixel_noise:g}",
-        "test_sha256": hashlib.sha256(images["test"].numpy()).hexdigest(),
+        "test_sha256": hashlib.sha256(images["test"].numpy().data).hexdigest(),
     }
     kept = Scenes(*(part.to(device) for part in train))
     return ViewDataset(

@@ -17,6 +17,7 @@ class Images(NamedTuple):
 
 
 TwoViews = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""A function of the rows of training images and a generator; it returns two views of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,5 +182,5 @@ def content_hash(*parts: Images) -> str:
     digest = hashlib.sha256()
     for part in parts:
         for values in part:
-            digest.update(values.contiguous().numpy())
+            digest.update(values.contiguous().numpy().data)
     return digest.hexdigest()

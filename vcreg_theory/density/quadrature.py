@@ -39,7 +39,8 @@ def panel_edges(lower: Tensor, upper: Tensor, offset: Tensor, slope: Tensor) -> 
     grid = torch.arange(-_REACH, _REACH + _STEP, _STEP, dtype=slope.dtype, device=slope.device)
     low, high = lower[near].clamp_min(-_REACH), upper[near].clamp_max(_REACH)
     points = torch.minimum(torch.maximum(grid, low[:, None]), high[:, None])
-    return (offset[near, None] + slope[near, None] * points).unique()
+    edges: Tensor = (offset[near, None] + slope[near, None] * points).unique()
+    return edges
 
 
 def panel_integral(f: Callable[[Tensor], Tensor], edges: Tensor, width: int) -> Tensor:

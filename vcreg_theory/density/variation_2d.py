@@ -1,9 +1,10 @@
 """Total variation on the plane, between the exact law of the output and the mixture."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
 
 from .. import validation
 from ..piecewise.program import Program
@@ -79,7 +80,7 @@ def total_variation_2d(
     mixture = prototype_mixture(model, prototypes, sigma)
     if regions is None:
         regions = plane_regions(model, prototypes, sigma)
-    components = mixture.component_distribution
+    components = cast(MultivariateNormal, mixture.component_distribution)
     pick = torch.randint(
         len(prototypes), (n_samples,), generator=generator, device=prototypes.device
     )

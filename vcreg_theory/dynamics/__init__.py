@@ -9,6 +9,8 @@ linear networks, on arrays in float64:
 - modes: `modes`, `times`, `trajectories`, `stability`, `steps`, `eigenbasis` and `phases`, where
   the moments commute and every question has an answer in numbers;
 - thresholds: `thresholds` and `discarding` for moments of any kind;
+- relatives: `potentials` and `isoloss` for contrastive learning, `cosine` for the cosine loss, and
+  `vicreg_population`, `waterfilling` and `covariances` for VICReg and its LogDet form;
 - samples: `samples` for few unlabelled pairs and `downstream` for few labels.
 """
 
@@ -31,6 +33,20 @@ from .collapse import (
     no_stop_gradient_flow,
     trace_objective,
 )
+from .cosine import (
+    CosineDrive,
+    cosine_drive,
+    cosine_fixed_point,
+    cosine_limit,
+    cosine_threshold,
+)
+from .covariances import (
+    diagonal_margin,
+    diagonal_variances,
+    equal_variances,
+    tilted_covariance,
+    vicreg_optimum,
+)
 from .descent import descend, descend_sampled
 from .directset import DirectSet
 from .discarding import discarding_bound, universal_threshold
@@ -45,6 +61,7 @@ from .gradients import (
     optimal_predictor,
     semi_gradient,
 )
+from .isoloss import contrastive_spectrum, isoloss_fixed_point, isoloss_trajectory
 from .modes import (
     BlockFixedPoints,
     FixedPoints,
@@ -64,6 +81,13 @@ from .moments import (
     view_sampler,
 )
 from .phases import Limit, mode_limit, phase_diagram
+from .potentials import (
+    contrastive_gradient,
+    contrastive_potential,
+    decay_potential,
+    metastable_weight_decay,
+    mode_potential,
+)
 from .predictors import (
     directcopy_predictor,
     directpred_predictor,
@@ -84,6 +108,8 @@ from .steps import StepBounds, step_bounds
 from .thresholds import CollapseThreshold, collapse_threshold, rank_one_fixed_point
 from .times import critical_gap, ghost_time, mode_time
 from .trajectories import mode_trajectory, weight_trajectory
+from .vicreg_population import linear_vicreg_loss
+from .waterfilling import WaterFilling, logdet_spectrum, vicreg_spectrum, water_level
 
 __all__ = [
     "Aligned",
@@ -92,6 +118,7 @@ __all__ = [
     "CanonicalModes",
     "CollapseThreshold",
     "CommonModes",
+    "CosineDrive",
     "DirectSet",
     "Diverged",
     "EMACorrelation",
@@ -110,6 +137,7 @@ __all__ = [
     "TargetRates",
     "TraceObjective",
     "Trajectory",
+    "WaterFilling",
     "align",
     "alignment_threshold",
     "balanced_predictor",
@@ -123,24 +151,41 @@ __all__ = [
     "commutator_integral_bound",
     "commutator_norm",
     "commuting_moments",
+    "contrastive_gradient",
+    "contrastive_potential",
+    "contrastive_spectrum",
+    "cosine_drive",
+    "cosine_fixed_point",
+    "cosine_limit",
+    "cosine_threshold",
     "critical_gap",
     "critical_weight_decay",
+    "decay_potential",
     "descend",
     "descend_sampled",
+    "diagonal_margin",
+    "diagonal_variances",
     "directcopy_predictor",
     "directpred_predictor",
     "directset_predictor",
     "discarding_bound",
+    "equal_variances",
     "fixed_points",
     "full_gradient",
     "ghost_time",
     "imbalance",
+    "isoloss_fixed_point",
+    "isoloss_trajectory",
     "labels_needed",
     "leakage_factor",
+    "linear_vicreg_loss",
+    "logdet_spectrum",
+    "metastable_weight_decay",
     "min_norm_excess_risk",
     "mode_critical_weight_decay",
     "mode_fixed_points",
     "mode_limit",
+    "mode_potential",
     "mode_time",
     "mode_trajectory",
     "no_predictor_flow",
@@ -167,9 +212,13 @@ __all__ = [
     "solve_commuting",
     "step_bounds",
     "swap_rates",
+    "tilted_covariance",
     "trace_objective",
     "universal_threshold",
+    "vicreg_optimum",
+    "vicreg_spectrum",
     "view_moments",
     "view_sampler",
+    "water_level",
     "weight_trajectory",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .balance import imbalance
 
@@ -61,7 +62,7 @@ def commutator_damping(
     *,
     rate: float = 1.0,
     target_scale: float = 1.0,
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the matrix that damps the commutator of correlation and symmetrised predictor.
 
     .. math:: \dot L = -(K L + L K), \quad L = [F, W_p], \qquad

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._types import FloatArray
+
 SLACK = float(np.sqrt(np.finfo(np.float64).eps))
 
 
 def numbers(
     name: str, value: ArrayLike, *, above: float | None = None, least: float | None = None
-) -> np.ndarray:
+) -> FloatArray:
     """Return real, finite numbers of any shape, larger than `above` or at least `least`."""
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
@@ -35,7 +37,7 @@ def numbers(
     return array
 
 
-def counts(name: str, value: ArrayLike, *, least: int) -> np.ndarray:
+def counts(name: str, value: ArrayLike, *, least: int) -> FloatArray:
     """Return whole numbers that are at least `least`, as floats for the formulas they enter."""
     array = numbers(name, value, least=least)
     if (array != np.round(array)).any():
@@ -45,7 +47,7 @@ def counts(name: str, value: ArrayLike, *, least: int) -> np.ndarray:
 
 def matrix(
     name: str, value: Any, *, shape: tuple[int | None, int | None] = (None, None)
-) -> np.ndarray:
+) -> FloatArray:
     """Return a finite matrix with at least one entry; `shape` fixes the sizes that are not None."""
     array = numbers(name, value)
     if array.ndim != 2 or array.size == 0:
@@ -56,7 +58,15 @@ def matrix(
     return array
 
 
-def symmetric(name: str, value: Any, *, size: int | None = None) -> np.ndarray:
+def vector(name: str, value: ArrayLike, *, least: float | None = None) -> FloatArray:
+    """Return finite numbers in a row, at least `least`."""
+    array = numbers(name, value, least=least)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a vector, got shape {array.shape}")
+    return array
+
+
+def symmetric(name: str, value: Any, *, size: int | None = None) -> FloatArray:
     """Return a symmetric matrix, with rounding errors of its symmetry averaged away."""
     array = matrix(name, value)
     k = array.shape[0] if size is None else size
@@ -73,7 +83,7 @@ def symmetric(name: str, value: Any, *, size: int | None = None) -> np.ndarray:
 
 def semidefinite(
     name: str, value: Any, *, size: int | None = None, scale: float = 0.0
-) -> np.ndarray:
+) -> FloatArray:
     """Return a symmetric matrix without negative eigenvalues; `scale` adds to the slack's scale."""
     array = symmetric(name, value, size=size)
     values = np.linalg.eigvalsh(array)
@@ -85,7 +95,15 @@ def semidefinite(
     return array
 
 
-def moments(X: Any, Sigma: Any, *, indefinite: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def definite(name: str, matrix: FloatArray) -> FloatArray:
+    """Return a symmetric matrix whose eigenvalues are all positive beyond rounding."""
+    values = np.linalg.eigvalsh(matrix)
+    if values[0] <= len(matrix) * np.finfo(np.float64).eps * values[-1]:
+        raise ValueError(f"{name} must be positive definite, got the eigenvalue {values[0]:.3g}")
+    return matrix
+
+
+def moments(X: Any, Sigma: Any, *, indefinite: bool = False) -> tuple[FloatArray, FloatArray]:
     """Return cross-view and second moments of views: both, and Sigma - X, are semi-definite.
 
     With `indefinite`, the cross-view moment may have negative eigenvalues, as an estimate from few
@@ -102,7 +120,7 @@ def moments(X: Any, Sigma: Any, *, indefinite: bool = False) -> tuple[np.ndarray
     return X, Sigma
 
 
-def modes(x: ArrayLike, c: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def modes(x: ArrayLike, c: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return eigenvalues of X and Sigma in common modes, broadcast together: 0 < x <= c."""
     x, c = np.broadcast_arrays(numbers("x", x, above=0), numbers("c", c, above=0))
     if (c < x * (1 - SLACK)).any():

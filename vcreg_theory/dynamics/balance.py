@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 
 
-def imbalance(W: ArrayLike, W_p: ArrayLike, *, rate: float = 1.0) -> np.ndarray:
+def imbalance(W: ArrayLike, W_p: ArrayLike, *, rate: float = 1.0) -> FloatArray:
     r"""Return by how much network and predictor are out of balance.
 
     .. math:: M = W W^\top - \alpha_p^{-1} W_p^\top W_p
@@ -45,7 +46,7 @@ def imbalance(W: ArrayLike, W_p: ArrayLike, *, rate: float = 1.0) -> np.ndarray:
     return W @ W.T - W_p.T @ W_p / validation.positive("rate", rate)
 
 
-def balanced_predictor(W: ArrayLike, *, rate: float = 1.0) -> np.ndarray:
+def balanced_predictor(W: ArrayLike, *, rate: float = 1.0) -> FloatArray:
     r"""Return the symmetric predictor that is in balance with the network.
 
     .. math:: W_p = (\alpha_p W W^\top)^{1/2}
@@ -78,12 +79,13 @@ def balanced_predictor(W: ArrayLike, *, rate: float = 1.0) -> np.ndarray:
     W = arrays.matrix("W", W)
     rate = validation.positive("rate", rate)
     U, s, _ = np.linalg.svd(W, full_matrices=False)
-    return (U * (np.sqrt(rate) * s)) @ U.T
+    found: FloatArray = (U * (np.sqrt(rate) * s)) @ U.T
+    return found
 
 
 def ridge_predictor(
     F: ArrayLike, c: float, weight_decay: float, *, rate: float = 1.0, target_scale: float = 1.0
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the only predictor that stands still under weight decay, given the correlation.
 
     .. math:: W_p = \tau \alpha_p F (\alpha_p c F + \eta I)^{-1}

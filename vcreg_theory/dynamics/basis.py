@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
+from .._types import FloatArray
 from . import arrays
 
 _MIXTURES = 8  # combinations of the matrices that are tried for their common eigenvectors
@@ -14,16 +15,16 @@ _MIXTURES = 8  # combinations of the matrices that are tried for their common ei
 class CanonicalModes(NamedTuple):
     """Invariance ratios `rho` of shape (d,), descending, and the modes, the columns of `V`."""
 
-    rho: np.ndarray
-    V: np.ndarray
+    rho: FloatArray
+    V: FloatArray
 
 
 class CommonModes(NamedTuple):
     """Eigenvalues `x` of X and `c` of Sigma, shape (d,), in their common basis, columns of `V`."""
 
-    x: np.ndarray
-    c: np.ndarray
-    V: np.ndarray
+    x: FloatArray
+    c: FloatArray
+    V: FloatArray
 
 
 def canonical_modes(X: ArrayLike, Sigma: ArrayLike) -> CanonicalModes:
@@ -56,10 +57,7 @@ def canonical_modes(X: ArrayLike, Sigma: ArrayLike) -> CanonicalModes:
     [1.0, 0.25]
     """
     X, Sigma = arrays.moments(X, Sigma, indefinite=True)
-    values = np.linalg.eigvalsh(Sigma)
-    if values[0] <= len(Sigma) * np.finfo(np.float64).eps * values[-1]:
-        raise ValueError(f"Sigma must be positive definite, got the eigenvalue {values[0]:.3g}")
-    rho, V = linalg.eigh(X, Sigma)
+    rho, V = linalg.eigh(X, arrays.definite("Sigma", Sigma))
     return CanonicalModes(rho[::-1], V[:, ::-1])
 
 
@@ -111,13 +109,13 @@ def common_modes(X: ArrayLike, Sigma: ArrayLike, W: ArrayLike | None = None) -> 
             f"{names} must commute, got {gap:.3g} of the largest entry off the diagonal in the "
             "best common basis"
         )
-    return CommonModes(*((V * (matrix @ V)).sum(0) for matrix in (X, Sigma)), V)
+    return CommonModes((V * (X @ V)).sum(0), (V * (Sigma @ V)).sum(0), V)
 
 
-def _joint_eigenvectors(matrices: list[np.ndarray]) -> tuple[np.ndarray, float]:
+def _joint_eigenvectors(matrices: list[FloatArray]) -> tuple[FloatArray, float]:
     """Return the most nearly common eigenvectors, and the largest relative entry they leave."""
     scaled = [m / max(np.abs(m).max(), np.finfo(np.float64).tiny) for m in matrices]
-    best: tuple[np.ndarray, float] | None = None
+    best: tuple[FloatArray, float] | None = None
     for trial in range(1, _MIXTURES + 1):
         weights = np.sin(trial * np.sqrt(np.arange(2, 2 + len(scaled))))  # fixed and generic
         V = np.linalg.eigh(sum(w * m for w, m in zip(weights, scaled, strict=True)))[1]
@@ -128,6 +126,6 @@ def _joint_eigenvectors(matrices: list[np.ndarray]) -> tuple[np.ndarray, float]:
     return best
 
 
-def _off_diagonal(matrix: np.ndarray) -> float:
+def _off_diagonal(matrix: FloatArray) -> float:
     """Return the largest entry off the diagonal, in absolute value."""
     return float(np.abs(matrix - np.diag(matrix.diagonal())).max())

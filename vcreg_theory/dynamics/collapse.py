@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .gradients import optimal_predictor
 from .modes import broadcast
@@ -14,8 +15,8 @@ from .modes import broadcast
 class TargetRates(NamedTuple):
     """Rates of decay of a mode without predictor and with a target that follows, `slow <= fast`."""
 
-    slow: np.ndarray
-    fast: np.ndarray
+    slow: FloatArray
+    fast: FloatArray
 
 
 class TraceObjective(NamedTuple):
@@ -27,7 +28,7 @@ class TraceObjective(NamedTuple):
 
 def no_predictor_flow(
     W: ArrayLike, X: ArrayLike, Sigma: ArrayLike, *, times: ArrayLike, weight_decay: float = 0.0
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the exact flow without predictor, with stop-gradient and a tied target.
 
     .. math:: W(t) = W_0\, e^{-(X' + \eta I) t}, \qquad X' = \Sigma - X
@@ -75,7 +76,7 @@ def no_stop_gradient_flow(
     *,
     times: ArrayLike,
     weight_decay: float = 0.0,
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the exact flow without stop-gradient under the constant predictor p I.
 
     .. math:: W(t) = W_0\, e^{-[(p^2 + 1) X' + (p - 1)^2 X + \eta I] t}
@@ -114,7 +115,7 @@ def no_stop_gradient_flow(
 
 def no_stop_gradient_bound(
     t: ArrayLike, X: ArrayLike, Sigma: ArrayLike, *, weight_decay: float = 0.0
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return a bound on the relative norm of W without stop-gradient, for every predictor.
 
     .. math:: \frac{\lVert W(t) \rVert_F}{\lVert W_0 \rVert_F}
@@ -244,14 +245,13 @@ def trace_objective(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> TraceObject
 
 
 def _exponential_flow(
-    W: ArrayLike, decay: np.ndarray, times: ArrayLike, weight_decay: float
-) -> np.ndarray:
+    W: ArrayLike, decay: FloatArray, times: ArrayLike, weight_decay: float
+) -> FloatArray:
     """Return ``W exp(-(decay + weight_decay I) t)`` for each time."""
     W = arrays.matrix("W", W, shape=(None, len(decay)))
-    times = arrays.numbers("times", times, least=0)
-    if times.ndim != 1:
-        raise ValueError(f"times must be a vector, got shape {times.shape}")
+    times = arrays.vector("times", times, least=0)
     eta = validation.nonnegative("weight_decay", weight_decay)
     values, vectors = np.linalg.eigh(decay)
     factors = np.exp(-times[:, None] * (values.clip(min=0) + eta))
-    return (W @ vectors * factors[:, None, :]) @ vectors.T
+    found: FloatArray = (W @ vectors * factors[:, None, :]) @ vectors.T
+    return found

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .directset import DirectSet
 from .equations import Diverged, Equations, State, Trajectory, lost
@@ -192,7 +193,7 @@ def _batch(views: Views, generator: np.random.Generator, d: int) -> Moments:
 
 def _run(
     move: Callable[[int, State], State], state: State, step: float, steps: int, every: int | None
-) -> tuple[np.ndarray, list[State]]:
+) -> tuple[FloatArray, list[State]]:
     """Return the times and states that are recorded along a run."""
     steps = validation.integer("steps", steps, at_least=1)
     every = steps if every is None else validation.integer("every", every, at_least=1)
@@ -214,14 +215,14 @@ def _moved(state: State, step: float, velocity: State) -> State:
 
 
 def _euler(
-    system: Equations, t: float, state: State, step: float, X: np.ndarray, Sigma: np.ndarray
+    system: Equations, t: float, state: State, step: float, X: FloatArray, Sigma: FloatArray
 ) -> State:
     """Return the state after one step of descent."""
     return _moved(state, step, system.velocity(t, state, X, Sigma))
 
 
 def _runge_kutta(
-    system: Equations, t: float, state: State, step: float, X: np.ndarray, Sigma: np.ndarray
+    system: Equations, t: float, state: State, step: float, X: FloatArray, Sigma: FloatArray
 ) -> State:
     """Return the state after one classical Runge-Kutta step of the flow."""
     k1 = system.velocity(t, state, X, Sigma)

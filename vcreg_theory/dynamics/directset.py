@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .modes import CORRELATIONS
 
@@ -67,20 +68,20 @@ class DirectSet:
         if self.averaging is not None:
             validation.positive("averaging", self.averaging)
 
-    def start(self, W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+    def start(self, W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
         """Return the first average, or nothing; raise if X has negative eigenvalues."""
         if self.correlation == "clean" and not self.clip:
             arrays.semidefinite("X (with clip=False)", X)
         return NOTHING if self.averaging is None else self.measure(W, X, Sigma)
 
-    def measure(self, W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+    def measure(self, W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
         """Return the correlation F of the outputs."""
         second = {"clean": X, "augmented": Sigma, "gram": None}[self.correlation]
         return W @ W.T if second is None else W @ second @ W.T
 
     def predictor(
-        self, t: float, W: np.ndarray, memory: np.ndarray, X: np.ndarray, Sigma: np.ndarray
-    ) -> np.ndarray:
+        self, t: float, W: FloatArray, memory: FloatArray, X: FloatArray, Sigma: FloatArray
+    ) -> FloatArray:
         """Return the power of the correlation or of its average, plus the offset."""
         F = self.measure(W, X, Sigma) if self.averaging is None else memory
         power = self._power(F)
@@ -89,19 +90,19 @@ class DirectSet:
 
     def velocity(
         self,
-        W: np.ndarray,
-        memory: np.ndarray,
-        G: np.ndarray,
-        X: np.ndarray,
-        Sigma: np.ndarray,
+        W: FloatArray,
+        memory: FloatArray,
+        G: FloatArray,
+        X: FloatArray,
+        Sigma: FloatArray,
         weight_decay: float,
-    ) -> np.ndarray:
+    ) -> FloatArray:
         """Return the speed of the average."""
         if self.averaging is None:
             return NOTHING
         return (self.measure(W, X, Sigma) - memory) / self.averaging
 
-    def _power(self, F: np.ndarray) -> np.ndarray:
+    def _power(self, F: FloatArray) -> FloatArray:
         """Return the power; whole small powers need no eigenvalues."""
         if self.alpha in (1.0, 2.0) and not (self.normalize or self.clip):
             return F.copy() if self.alpha == 1.0 else F @ F
@@ -113,4 +114,5 @@ class DirectSet:
             if values[-1] == 0:
                 raise ValueError("W must not be zero where the norm of its correlation divides it")
             values /= values[-1]
-        return (vectors * values**self.alpha) @ vectors.T
+        power: FloatArray = (vectors * values**self.alpha) @ vectors.T
+        return power

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 from scipy import linalg
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .modes import broadcast, mode_critical_weight_decay
 
@@ -39,10 +40,8 @@ def universal_threshold(X: ArrayLike, Sigma: ArrayLike) -> float:
     0.25
     """
     X, Sigma = arrays.moments(X, Sigma, indefinite=True)
-    try:
-        half = linalg.solve_triangular(np.linalg.cholesky(Sigma), X, lower=True)
-    except np.linalg.LinAlgError:
-        raise ValueError("Sigma must be positive definite, got a singular matrix") from None
+    root = np.linalg.cholesky(arrays.definite("Sigma", Sigma))
+    half = linalg.solve_triangular(root, X, lower=True)
     return float(np.linalg.norm(half, 2) ** 2 / 4)
 
 
@@ -53,7 +52,7 @@ def discarding_bound(
     weight_decay: ArrayLike,
     *,
     target_rate: float | None = None,
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return a bound on what is left of a mode, under any linear predictor whatsoever.
 
     .. math:: \frac{\lVert w_j(t) \rVert}{\lVert w_j(0) \rVert} \le e^{-(\eta - \eta^\star_j) t}
@@ -96,15 +95,18 @@ def discarding_bound(
     0.367879
     """
     x, c, eta = broadcast(x, c, weight_decay)
+    found: FloatArray
     t, eta, level = np.broadcast_arrays(
         arrays.numbers("t", t, least=0), eta, mode_critical_weight_decay(x, c)
     )
     if target_rate is None:
-        return np.exp(-(eta - level) * t)[()]
+        found = np.exp(-(eta - level) * t)[()]
+        return found
     beta = validation.positive("target_rate", target_rate)
     # Slow and fast rate of (u, v); u = cosh and sinh of half their distance.
     middle = (2 * eta + beta) / 2
     half = np.sqrt((eta - beta / 2) ** 2 + 2 * beta * level)
     lean = (middle - 2 * eta + 2 * level) / half  # (du/dt at 0 + middle) / half
     slow, fast = np.exp(-(middle - half) * t), np.exp(-(middle + half) * t)
-    return np.sqrt(((1 + lean) * slow + (1 - lean) * fast) / 2)[()]
+    found = np.sqrt(((1 + lean) * slow + (1 - lean) * fast) / 2)[()]
+    return found

@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from .. import validation
+from .._types import BoolArray, FloatArray
 from . import arrays
 
 
 def ols_excess_risk(
     n: ArrayLike, rank: ArrayLike, noise_variance: ArrayLike, *, lost_signal: ArrayLike = 0.0
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the excess risk of least squares on features of a given rank.
 
     .. math:: b^2 + (\tau^2 + b^2) \frac{r}{n - r - 1}, \qquad b^2 = \lVert (I - P) \beta \rVert^2
@@ -59,7 +60,7 @@ def ols_excess_risk(
     return (lost + (tau2 + lost) * rank / (n - rank - 1))[()]
 
 
-def labels_needed(excess_risk: ArrayLike, rank: ArrayLike, noise_variance: ArrayLike) -> np.ndarray:
+def labels_needed(excess_risk: ArrayLike, rank: ArrayLike, noise_variance: ArrayLike) -> FloatArray:
     r"""Return how many labels bring the excess risk of least squares down to a level.
 
     .. math:: n = r + 1 + \frac{\tau^2 r}{\epsilon}
@@ -98,7 +99,7 @@ def labels_needed(excess_risk: ArrayLike, rank: ArrayLike, noise_variance: Array
 
 def min_norm_excess_risk(
     n: ArrayLike, d: ArrayLike, signal: ArrayLike, noise_variance: ArrayLike
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the excess risk of the interpolating solution of least norm on the raw input.
 
     .. math:: \lVert \beta \rVert^2 \Bigl(1 - \frac nd\Bigr) + \tau^2 \frac{n}{d - n - 1}
@@ -246,26 +247,33 @@ def ridge_excess_risk(
             f"{variances.shape} and {theta.shape}"
         )
     tau2 = validation.nonnegative("noise_variance", noise_variance)
-    kappa = _effective_penalty(n, variances, validation.positive("penalty", penalty))
-    shares = variances / (variances + kappa)
+    penalty = validation.positive("penalty", penalty)
+    kappa = _effective_penalty(n, variances, penalty)
+    shares, missing = variances / (variances + kappa), kappa / (variances + kappa)
     d2 = float(np.square(shares).sum())
-    bias = float((theta**2 * variances * (kappa / (variances + kappa)) ** 2).sum())
-    return bias / (1 - d2 / n) + tau2 * d2 / (n - d2)
+    # n - d_2 without a difference of near numbers, since n - d_1 = n penalty / kappa.
+    left = n * (penalty / kappa) + float((shares * missing).sum())
+    bias = float((theta**2 * variances * missing**2).sum())
+    return bias * n / left + tau2 * d2 / left
 
 
-def _effective_penalty(n: int, variances: np.ndarray, penalty: float) -> float:
+def _effective_penalty(n: int, variances: FloatArray, penalty: float) -> float:
     """Return the root kappa of ``kappa = penalty + kappa d_1(kappa) / n``."""
+    varying = variances[variances > 0]
+    spare = n - varying.size
 
     def excess(kappa: float) -> float:
-        return kappa - penalty - float((kappa / (variances + kappa) * variances).sum()) / n
+        missing = float((kappa / (varying + kappa)).sum())  # d_1 falls short of its number by it
+        return kappa * (spare + missing) / n - penalty
 
-    most = penalty + float(variances.sum()) / n
+    most = penalty + float(varying.sum()) / n
     if excess(most) <= 0 or most == penalty:  # no variance to speak of
         return most
-    return float(optimize.brentq(excess, penalty, most, xtol=1e-300, rtol=1e-14))
+    # Halving from 1 to 1e-150 takes 500 steps.
+    return float(optimize.brentq(excess, penalty, most, xtol=1e-300, rtol=1e-14, maxiter=5000))
 
 
-def _refuse(name: str, value: np.ndarray, allowed: np.ndarray, wanted: str) -> None:
+def _refuse(name: str, value: FloatArray, allowed: BoolArray, wanted: str) -> None:
     """Raise unless every entry is allowed."""
     if not allowed.all():
         bad = np.broadcast_to(value, allowed.shape)[~allowed].flat[0]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .basis import common_modes
 from .descent import METHODS
@@ -26,13 +27,13 @@ class Aligned(NamedTuple):
     `U` has shape (k, d) and zero columns where `s`, shape (d,), is zero; `V` is (d, d).
     """
 
-    U: np.ndarray
-    s: np.ndarray
-    V: np.ndarray
-    x: np.ndarray
-    c: np.ndarray
+    U: FloatArray
+    s: FloatArray
+    V: FloatArray
+    x: FloatArray
+    c: FloatArray
 
-    def weights(self, s: np.ndarray) -> np.ndarray:
+    def weights(self, s: FloatArray) -> FloatArray:
         """Return the matrices with these singular values, shape (..., d) to (..., k, d)."""
         return (self.U * s[..., None, :]) @ self.V.T
 
@@ -85,7 +86,7 @@ def solve_commuting(
     weight_decay: float,
     alpha: float = 1.0,
     correlation: str = "clean",
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the exact flow of DirectSet from an aligned start.
 
     .. math:: W(t) = U \operatorname{diag}(s(t)) V^\top, \qquad
@@ -129,9 +130,7 @@ def solve_commuting(
     start = align(W, X, Sigma)
     if not start.x.min() > 0:
         raise ValueError(f"X must be positive definite, got the eigenvalue {start.x.min():.3g}")
-    times = arrays.numbers("times", times, least=0)
-    if times.ndim != 1:
-        raise ValueError(f"times must be a vector, got shape {times.shape}")
+    times = arrays.vector("times", times, least=0)
     c = np.maximum(start.c, start.x)  # equal up to rounding where the augmentation does nothing
     s = weight_trajectory(
         times[:, None], start.s, start.x, c, weight_decay, alpha, correlation=correlation
@@ -151,7 +150,7 @@ def simulate_modes(
     eps: float = 0.0,
     correlation: str = "clean",
     method: str = "euler",
-) -> np.ndarray:
+) -> FloatArray:
     r"""Take the steps that `descend` takes, on any number of modes at once.
 
     .. math:: s \leftarrow s\, [1 + \gamma (x p - c p^2 - \eta)], \qquad
@@ -209,13 +208,14 @@ def simulate_modes(
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, s.size, _CHUNK):
             here = slice(first, first + _CHUNK)
-            _RUN[method](s[here], *(step * g[here] for g in growth), alpha, steps)
+            a, b, d = (step * g[here] for g in growth)
+            _RUN[method](s[here], a, b, d, alpha, steps)
     if lost(s):
         raise Diverged(step * steps, steps)
     return s.reshape(values[0].shape)[()]
 
 
-def _arguments(*values: ArrayLike) -> list[np.ndarray]:
+def _arguments(*values: ArrayLike) -> list[FloatArray]:
     """Return weights, variances and weight decay of modes, of one shape."""
     s, x, c, eta = np.broadcast_arrays(
         *(
@@ -228,7 +228,7 @@ def _arguments(*values: ArrayLike) -> list[np.ndarray]:
     return [s, x, c, eta]
 
 
-def _euler(s: np.ndarray, a: Any, b: Any, c: Any, alpha: float, steps: int) -> None:
+def _euler(s: FloatArray, a: Any, b: Any, c: Any, alpha: float, steps: int) -> None:
     """Multiply s by ``1 + a + b v - c v^2``, v = |s|^(2 alpha), `steps` times, in place."""
     a = 1 + a
     v, factor = np.empty_like(s), np.empty_like(s)
@@ -241,13 +241,14 @@ def _euler(s: np.ndarray, a: Any, b: Any, c: Any, alpha: float, steps: int) -> N
         s *= factor
 
 
-def _runge_kutta(s: np.ndarray, a: Any, b: Any, c: Any, alpha: float, steps: int) -> None:
+def _runge_kutta(s: FloatArray, a: Any, b: Any, c: Any, alpha: float, steps: int) -> None:
     """Advance s by classical Runge-Kutta steps of ``s (a + b v - c v^2)``, in place."""
     v = np.empty_like(s)
 
-    def slope(at: np.ndarray) -> np.ndarray:
+    def slope(at: FloatArray) -> FloatArray:
         _power(at, alpha, v)
-        return at * (a + v * (b - c * v))
+        speed: FloatArray = at * (a + v * (b - c * v))
+        return speed
 
     for _ in range(steps):
         k1 = slope(s)
@@ -257,7 +258,7 @@ def _runge_kutta(s: np.ndarray, a: Any, b: Any, c: Any, alpha: float, steps: int
         s += (k1 + 2 * k2 + 2 * k3 + k4) / 6
 
 
-def _power(s: np.ndarray, alpha: float, out: np.ndarray) -> None:
+def _power(s: FloatArray, alpha: float, out: FloatArray) -> None:
     """Write ``|s|^(2 alpha)`` to `out`; the usual powers need no logarithm."""
     if alpha == 0.5:
         np.abs(s, out=out)

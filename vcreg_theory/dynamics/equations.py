@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .directset import NOTHING
 from .rules import Rule, as_rule
@@ -27,15 +28,15 @@ class Diverged(ArithmeticError):
 class State(NamedTuple):
     """Weights `W` (k, d), the predictor's memory, and the target `W_a`, empty where it is tied."""
 
-    W: np.ndarray
-    memory: np.ndarray
-    W_a: np.ndarray
+    W: FloatArray
+    memory: FloatArray
+    W_a: FloatArray
 
-    def flat(self) -> np.ndarray:
+    def flat(self) -> FloatArray:
         """Return all entries as one vector."""
         return np.concatenate([part.ravel() for part in self])
 
-    def unflatten(self, vector: np.ndarray) -> "State":
+    def unflatten(self, vector: FloatArray) -> "State":
         """Return the state of this one's shapes with the entries of a vector."""
         ends = np.cumsum([part.size for part in self])[:-1]
         parts = zip(np.split(vector, ends), self, strict=True)
@@ -45,13 +46,13 @@ class State(NamedTuple):
 class Trajectory(NamedTuple):
     """Times (T,), weights `W` (T, k, d), predictors `W_p` (T, k, k) and targets `W_a` (T, k, d)."""
 
-    times: np.ndarray
-    W: np.ndarray
-    W_p: np.ndarray
-    W_a: np.ndarray
+    times: FloatArray
+    W: FloatArray
+    W_p: FloatArray
+    W_a: FloatArray
 
     @property
-    def gram(self) -> np.ndarray:
+    def gram(self) -> FloatArray:
         """The products W^T W, shape (T, d, d)."""
         return self.W.swapaxes(1, 2) @ self.W
 
@@ -117,10 +118,11 @@ class Equations:
     @property
     def rule(self) -> Rule:
         """The rule of the predictor."""
-        return self.predictor
+        rule: Rule = self.predictor
+        return rule
 
     def start(
-        self, W: ArrayLike, X: np.ndarray, Sigma: np.ndarray, target: ArrayLike | None = None
+        self, W: ArrayLike, X: FloatArray, Sigma: FloatArray, target: ArrayLike | None = None
     ) -> State:
         """Return the state at time 0; a target that follows W starts at W if not given."""
         W = arrays.matrix("W", W, shape=(None, len(X)))
@@ -130,17 +132,17 @@ class Equations:
         follows = self.target_rate is not None
         return State(W, self.rule.start(W, X, Sigma), W_a.copy() if follows else NOTHING)
 
-    def target(self, state: State) -> np.ndarray:
+    def target(self, state: State) -> FloatArray:
         """Return the target of a state."""
         return self.target_scale * state.W if self.target_rate is None else state.W_a
 
-    def velocity(self, t: float, state: State, X: np.ndarray, Sigma: np.ndarray) -> State:
+    def velocity(self, t: float, state: State, X: FloatArray, Sigma: FloatArray) -> State:
         """Return the time derivative of every part of the state."""
         W_p = self.rule.predictor(t, state.W, state.memory, X, Sigma)
         return self.velocity_with(W_p, state, X, Sigma)
 
     def velocity_with(
-        self, W_p: np.ndarray, state: State, X: np.ndarray, Sigma: np.ndarray
+        self, W_p: FloatArray, state: State, X: FloatArray, Sigma: FloatArray
     ) -> State:
         """Return the time derivative with a predictor that has been found elsewhere."""
         W, memory = state.W, state.memory
@@ -154,7 +156,7 @@ class Equations:
         return State(descent - decay * W, self.rule.velocity(W, memory, G, X, Sigma, decay), follow)
 
     def record(
-        self, times: np.ndarray, states: list[State], X: np.ndarray, Sigma: np.ndarray
+        self, times: FloatArray, states: list[State], X: FloatArray, Sigma: FloatArray
     ) -> Trajectory:
         """Return the states of given times as a trajectory."""
         predictors = [
@@ -167,6 +169,6 @@ class Equations:
         )
 
 
-def lost(*parts: np.ndarray) -> bool:
+def lost(*parts: FloatArray) -> bool:
     """Return whether an entry is not a number of reasonable size."""
     return any(part.size and not np.abs(part).max() < LIMIT for part in parts)

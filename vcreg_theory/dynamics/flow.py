@@ -1,5 +1,6 @@
 """Gradient flow of linear non-contrastive learning, integrated to a tolerance."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .directset import DirectSet
 from .equations import LIMIT, Diverged, Equations, Trajectory, lost
@@ -78,7 +80,7 @@ def simulate(
     equations = Equations(weight_decay, predictor, target_rate, target_scale, stop_gradient, loss)
     first = equations.start(W, X, Sigma, target)
 
-    def velocity(t: float, vector: np.ndarray) -> np.ndarray:
+    def velocity(t: float, vector: FloatArray) -> FloatArray:
         if lost(vector):
             return np.full_like(vector, np.nan)  # the integrator shortens its step, or gives up
         with np.errstate(over="ignore", invalid="ignore"):
@@ -94,7 +96,7 @@ def simulate(
     return equations.record(times, [first.unflatten(v) for v in states], X, Sigma)
 
 
-def _times(times: ArrayLike) -> np.ndarray:
+def _times(times: ArrayLike) -> FloatArray:
     """Return the times of a record."""
     times = arrays.numbers("times", times, least=0)
     if times.ndim != 1 or times.size == 0 or (np.diff(times) <= 0).any():
@@ -103,20 +105,34 @@ def _times(times: ArrayLike) -> np.ndarray:
 
 
 def _integrate(
-    velocity: Any, start: np.ndarray, times: np.ndarray, rtol: float, atol: float
-) -> np.ndarray:
+    velocity: Callable[[float, FloatArray], FloatArray],
+    start: FloatArray,
+    times: FloatArray,
+    rtol: float,
+    atol: float,
+) -> FloatArray:
     """Return the states at the times, one a row; raise if the solution leaves every bound."""
     if times[-1] == 0:
         return np.broadcast_to(start, (len(times), len(start)))
 
-    def size(t: float, vector: np.ndarray) -> float:
+    def size(t: float, vector: FloatArray) -> float:
         return LIMIT / 10 - float(np.abs(vector).max())
 
-    size.terminal = True  # type: ignore[attr-defined]
-    options = {"t_eval": times, "rtol": max(rtol, _FINEST), "atol": atol, "events": size}
+    size.terminal = True  # type: ignore[attr-defined]  # solve_ivp reads it
     with np.errstate(over="ignore", invalid="ignore"):  # reported as divergence below
-        found = solve_ivp(velocity, (0.0, times[-1]), start, method="DOP853", **options)
+        found = solve_ivp(
+            velocity,
+            (0.0, times[-1]),
+            start,
+            method="DOP853",
+            t_eval=times,
+            rtol=max(rtol, _FINEST),
+            atol=atol,
+            events=size,
+        )
     if found.status != 0:
         last = found.t[-1] if len(found.t) else 0.0  # nothing recorded before the step failed
-        raise Diverged(float(found.t_events[0][0] if found.status == 1 else last))
+        if found.t_events and found.status == 1:
+            last = found.t_events[0][0]
+        raise Diverged(float(last))
     return found.y.T

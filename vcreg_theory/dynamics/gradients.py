@@ -4,21 +4,22 @@ Network :math:`W`, predictor :math:`W_p`, target :math:`W_a`, and
 :math:`L = \frac12 \mathbb E \lVert W_p W x_1 - W_a x_2 \rVert^2`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._types import FloatArray
 from . import arrays
 
 
 class SemiGradient(NamedTuple):
     """Gradients of the loss in the weights `W` (k, d) and `W_p` (k, k), the target held fixed."""
 
-    W: np.ndarray
-    W_p: np.ndarray
+    W: FloatArray
+    W_p: FloatArray
 
 
 def noncontrastive_loss(W: Any, W_p: Any, W_a: Any, X: Any, Sigma: Any) -> Any:
@@ -106,7 +107,7 @@ def semi_gradient(
     return SemiGradient(-W_p.T @ G, -G @ W.T)
 
 
-def full_gradient(W: ArrayLike, W_p: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> np.ndarray:
+def full_gradient(W: ArrayLike, W_p: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> FloatArray:
     r"""Return the gradient in W without stop-gradient, the target tied to the network.
 
     .. math:: \nabla_W L = (W_p^\top W_p + I) W X' + (W_p - I)^\top (W_p - I) W X,
@@ -141,7 +142,7 @@ def full_gradient(W: ArrayLike, W_p: ArrayLike, X: ArrayLike, Sigma: ArrayLike) 
     return W_p.T @ W_p @ W @ (Sigma - X) + W @ (Sigma - X) + gap.T @ gap @ W @ X
 
 
-def optimal_predictor(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> np.ndarray:
+def optimal_predictor(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> FloatArray:
     r"""Return the predictor of least loss for tied weights.
 
     .. math:: W_p = W X W^\top (W \Sigma W^\top)^{-1}
@@ -176,7 +177,7 @@ def optimal_predictor(W: ArrayLike, X: ArrayLike, Sigma: ArrayLike) -> np.ndarra
     return solve_predictor(W, X, Sigma)
 
 
-def solve_predictor(W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+def solve_predictor(W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
     """Return the optimal predictor of checked arguments."""
     second = W @ Sigma @ W.T
     values = np.linalg.eigvalsh(second)
@@ -185,10 +186,11 @@ def solve_predictor(W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarr
             f"W Sigma W^T must be invertible, got eigenvalues from {values[0]:.3g} "
             f"to {values[-1]:.3g}"
         )
-    return np.linalg.solve(second, W @ X @ W.T).T  # both factors are symmetric
+    # Both factors are symmetric.
+    return cast(FloatArray, np.linalg.solve(second, W @ X @ W.T)).T
 
 
-def _checked(W: Any, W_p: Any, W_a: Any, X: Any, Sigma: Any) -> tuple[np.ndarray, ...]:
+def _checked(W: Any, W_p: Any, W_a: Any, X: Any, Sigma: Any) -> tuple[FloatArray, ...]:
     """Return weights and moments as arrays whose shapes fit."""
     X, Sigma = arrays.moments(X, Sigma, indefinite=True)
     W = arrays.matrix("W", W, shape=(None, len(X)))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._types import FloatArray
 from . import arrays
 
 CORRELATIONS = ("clean", "augmented", "gram")
@@ -24,20 +25,20 @@ CORRELATIONS = ("clean", "augmented", "gram")
 class FixedPoints(NamedTuple):
     """The two fixed points of p other than 0; NaN, both, where they are not real."""
 
-    lower: np.ndarray
-    upper: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
 
 
 class BlockFixedPoints(NamedTuple):
     """Fixed points of the block model, as eigenvalues of the predictor and as weights s."""
 
-    lower: np.ndarray
-    upper: np.ndarray
-    lower_weight: np.ndarray
-    upper_weight: np.ndarray
+    lower: FloatArray
+    upper: FloatArray
+    lower_weight: FloatArray
+    upper_weight: FloatArray
 
 
-def critical_weight_decay(sigma2: ArrayLike) -> np.ndarray:
+def critical_weight_decay(sigma2: ArrayLike) -> FloatArray:
     r"""Return the weight decay above which the block model discards augmented directions.
 
     .. math:: \eta^\star = \frac{1}{4 (1 + \sigma^2)}
@@ -69,7 +70,7 @@ def critical_weight_decay(sigma2: ArrayLike) -> np.ndarray:
     return mode_critical_weight_decay(1.0, 1.0 + arrays.numbers("sigma2", sigma2, least=0))
 
 
-def mode_critical_weight_decay(x: ArrayLike, c: ArrayLike) -> np.ndarray:
+def mode_critical_weight_decay(x: ArrayLike, c: ArrayLike) -> FloatArray:
     r"""Return the weight decay above which no predictor keeps a mode.
 
     .. math:: \eta^\star = \max_p (x p - c p^2) = \frac{x^2}{4 c} = \frac{x \rho}{4}
@@ -188,7 +189,7 @@ def basin_boundary(
     alpha: ArrayLike,
     *,
     correlation: str = "clean",
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the initial weight above which a mode is kept and below which it dies.
 
     .. math:: s_- = \bigl(p_-^{1/\alpha} / \kappa\bigr)^{1/2}
@@ -228,13 +229,13 @@ def basin_boundary(
 
 
 def mode_weight(
-    p: np.ndarray, x: np.ndarray, c: np.ndarray, alpha: np.ndarray, correlation: str
-) -> np.ndarray:
+    p: FloatArray, x: FloatArray, c: FloatArray, alpha: FloatArray, correlation: str
+) -> FloatArray:
     """Return the weight s >= 0 at which the predictor has eigenvalue p."""
     return np.sqrt(p ** (1 / alpha) / mode_variance(x, c, correlation))
 
 
-def mode_variance(x: np.ndarray, c: np.ndarray, correlation: str) -> np.ndarray:
+def mode_variance(x: FloatArray, c: FloatArray, correlation: str) -> FloatArray:
     """Return the variance that the correlation sees in each mode."""
     arrays.option("correlation", correlation, CORRELATIONS)
     return {"clean": x, "augmented": c, "gram": np.ones_like(x)}[correlation]
@@ -242,7 +243,7 @@ def mode_variance(x: np.ndarray, c: np.ndarray, correlation: str) -> np.ndarray:
 
 def broadcast(
     x: ArrayLike, c: ArrayLike, weight_decay: ArrayLike, alpha: ArrayLike | None = None
-) -> list[np.ndarray]:
+) -> list[FloatArray]:
     """Return the parameters of modes, checked and of one shape; alpha only if it is given."""
     values = [*arrays.modes(x, c), arrays.numbers("weight_decay", weight_decay, least=0)]
     if alpha is not None:
@@ -250,7 +251,7 @@ def broadcast(
     return list(np.broadcast_arrays(*values))
 
 
-def discriminant_root(x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def discriminant_root(x: FloatArray, c: FloatArray, eta: FloatArray) -> FloatArray:
     """Return the root of the discriminant, NaN where it is negative by more than rounding."""
     scaled = 1 - 4 * (eta / x) * (c / x)
     scaled = np.where(np.abs(scaled) <= 4 * np.finfo(np.float64).eps, 0.0, scaled)

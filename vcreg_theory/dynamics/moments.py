@@ -12,24 +12,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 
-Sampler = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Sampler = Callable[[np.random.Generator], tuple[FloatArray, FloatArray]]
 
 
 class Moments(NamedTuple):
     """Cross-view moment `X` and second moment `Sigma` of views, both of shape (d, d)."""
 
-    X: np.ndarray
-    Sigma: np.ndarray
+    X: FloatArray
+    Sigma: FloatArray
 
 
 class BlockMoments(NamedTuple):
     """Moments of the block model, with the projection `P_S` on its invariant directions."""
 
-    X: np.ndarray
-    Sigma: np.ndarray
-    P_S: np.ndarray
+    X: FloatArray
+    Sigma: FloatArray
+    P_S: FloatArray
 
 
 def view_moments(x1: ArrayLike, x2: ArrayLike, *, center: bool = False) -> Moments:
@@ -69,7 +70,7 @@ def view_moments(x1: ArrayLike, x2: ArrayLike, *, center: bool = False) -> Momen
     x1 = arrays.matrix("x1", x1)
     x2 = arrays.matrix("x2", x2, shape=x1.shape)
     if center:
-        mean = (x1.mean(0) + x2.mean(0)) / 2
+        mean: FloatArray = (x1.mean(0) + x2.mean(0)) / 2
         x1, x2 = x1 - mean, x2 - mean
     cross = x1.T @ x2 / len(x1)
     return Moments((cross + cross.T) / 2, (x1.T @ x1 + x2.T @ x2) / (2 * len(x1)))
@@ -161,7 +162,7 @@ def block_moments(
     return BlockMoments(np.eye(d), np.eye(d) + sigma2 * (np.eye(d) - P_S), P_S)
 
 
-def random_rotation(d: int, generator: np.random.Generator) -> np.ndarray:
+def random_rotation(d: int, generator: np.random.Generator) -> FloatArray:
     """Return an orthogonal matrix of shape (d, d) from the uniform law (Haar measure).
 
     Examples
@@ -172,7 +173,9 @@ def random_rotation(d: int, generator: np.random.Generator) -> np.ndarray:
     """
     d = validation.integer("d", d, at_least=1)
     q, r = np.linalg.qr(generator.standard_normal((d, d)))
-    return q * np.sign(r.diagonal())  # without the signs the law is that of LAPACK's convention
+    # Without the signs the law is that of LAPACK's convention.
+    found: FloatArray = q * np.sign(r.diagonal())
+    return found
 
 
 def view_sampler(X: ArrayLike, Sigma: ArrayLike, n: int) -> Sampler:
@@ -212,7 +215,7 @@ def view_sampler(X: ArrayLike, Sigma: ArrayLike, n: int) -> Sampler:
     n = validation.integer("n", n, at_least=1)
     signal, noise = _root(X), _root(Sigma - X)
 
-    def draw(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def draw(generator: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         mean = generator.standard_normal((n, len(X))) @ signal
         first, second = generator.standard_normal((2, n, len(X))) @ noise
         return mean + first, mean + second
@@ -220,7 +223,8 @@ def view_sampler(X: ArrayLike, Sigma: ArrayLike, n: int) -> Sampler:
     return draw
 
 
-def _root(covariance: np.ndarray) -> np.ndarray:
+def _root(covariance: FloatArray) -> FloatArray:
     """Return the symmetric root of a positive semi-definite matrix, exact where it is diagonal."""
     values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    root: FloatArray = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    return root

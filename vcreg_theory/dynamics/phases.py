@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import BoolArray, FloatArray
 from . import arrays
 from .modes import (
     basin_boundary,
@@ -24,9 +25,9 @@ class Limit(NamedTuple):
     other one. A mode above its threshold has the first distance alone.
     """
 
-    kept: np.ndarray
-    weight: np.ndarray
-    margin: np.ndarray
+    kept: BoolArray
+    weight: FloatArray
+    margin: FloatArray
 
 
 def mode_limit(

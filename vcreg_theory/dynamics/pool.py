@@ -5,12 +5,13 @@ their variances, the best linear prediction and what it leaves over. Nothing is 
 measured risks, which come from n of the rows and are scored on the others.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .downstream import ridge_excess_risk
 
@@ -23,9 +24,9 @@ class FeatureLaw(NamedTuple):
     prediction leaves over.
     """
 
-    variances: np.ndarray
-    coefficients: np.ndarray
-    errors: np.ndarray
+    variances: FloatArray
+    coefficients: FloatArray
+    errors: FloatArray
     noise_variance: float
 
     def ridge_excess_risk(self, n: int, penalty: float) -> float:
@@ -113,7 +114,7 @@ def few_label_risks(
     draws: int,
     generator: np.random.Generator,
     penalty: float = 0.0,
-) -> np.ndarray:
+) -> FloatArray:
     r"""Fit n rows drawn from a pool, without offset, and score the fit on the rows left.
 
     .. math:: \frac{1}{N - n} \sum_{i \notin D} \lVert y_i - \hat\theta_D^\top \varphi_i \rVert^2
@@ -165,16 +166,16 @@ def few_label_risks(
     return np.array(found)
 
 
-def _fit(features: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndarray:
+def _fit(features: FloatArray, targets: FloatArray, penalty: float) -> FloatArray:
     """Return coefficients of ridge regression, or of least squares of minimal norm."""
     n, d = features.shape
     if penalty == 0:
-        return np.linalg.lstsq(features, targets, rcond=None)[0]
+        return cast(FloatArray, np.linalg.lstsq(features, targets, rcond=None)[0])
     gram = features.T @ features / n + penalty * np.eye(d)
     return np.linalg.solve(gram, features.T @ targets / n)
 
 
-def _pool(features: ArrayLike, targets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def _pool(features: ArrayLike, targets: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return features (N, d) and targets (N, m)."""
     features = arrays.matrix("features", features)
     targets = arrays.numbers("targets", targets)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .directset import NOTHING, DirectSet
 from .gradients import solve_predictor
@@ -20,23 +21,23 @@ from .gradients import solve_predictor
 class Rule(Protocol):
     """What the dynamics ask of a rule; `W`, `X` and `Sigma` have been checked."""
 
-    def start(self, W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+    def start(self, W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
         """Return the memory at time 0, once the rule has seen that it fits."""
 
     def predictor(
-        self, t: float, W: np.ndarray, memory: np.ndarray, X: np.ndarray, Sigma: np.ndarray
-    ) -> np.ndarray:
+        self, t: float, W: FloatArray, memory: FloatArray, X: FloatArray, Sigma: FloatArray
+    ) -> FloatArray:
         """Return the predictor, shape (k, k)."""
 
     def velocity(
         self,
-        W: np.ndarray,
-        memory: np.ndarray,
-        G: np.ndarray,
-        X: np.ndarray,
-        Sigma: np.ndarray,
+        W: FloatArray,
+        memory: FloatArray,
+        G: FloatArray,
+        X: FloatArray,
+        Sigma: FloatArray,
         weight_decay: float,
-    ) -> np.ndarray:
+    ) -> FloatArray:
         """Return the derivative of the memory, where ``G W^T`` descends the loss in W_p."""
 
 
@@ -84,25 +85,25 @@ class Learned:
         check = arrays.symmetric if self.symmetric else arrays.matrix
         check("start_at", self.start_at)
 
-    def start(self, W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+    def start(self, W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
         """Return the first predictor."""
         return arrays.matrix("start_at", self.start_at, shape=(len(W), len(W))).copy()
 
     def predictor(
-        self, t: float, W: np.ndarray, memory: np.ndarray, X: np.ndarray, Sigma: np.ndarray
-    ) -> np.ndarray:
+        self, t: float, W: FloatArray, memory: FloatArray, X: FloatArray, Sigma: FloatArray
+    ) -> FloatArray:
         """Return the predictor as it has been learned."""
         return memory
 
     def velocity(
         self,
-        W: np.ndarray,
-        memory: np.ndarray,
-        G: np.ndarray,
-        X: np.ndarray,
-        Sigma: np.ndarray,
+        W: FloatArray,
+        memory: FloatArray,
+        G: FloatArray,
+        X: FloatArray,
+        Sigma: FloatArray,
         weight_decay: float,
-    ) -> np.ndarray:
+    ) -> FloatArray:
         """Return the direction of descent, less the weight decay."""
         descent = self.rate * (G @ W.T)
         if self.symmetric:
@@ -131,18 +132,18 @@ class Given:
            [0., 3.]])
     """
 
-    path: Callable[[float, np.ndarray], ArrayLike]
+    path: Callable[[float, FloatArray], ArrayLike]
 
-    def start(self, W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+    def start(self, W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
         """Return nothing, once the path gives a matrix that fits."""
         self.predictor(0.0, W, NOTHING, X, Sigma)
         return NOTHING
 
-    def predictor(self, t: float, W: np.ndarray, *_: Any) -> np.ndarray:
+    def predictor(self, t: float, W: FloatArray, *_: Any) -> FloatArray:
         """Return the predictor of this time."""
         return arrays.matrix("path(t, W)", self.path(t, W), shape=(len(W), len(W)))
 
-    def velocity(self, *_: Any) -> np.ndarray:
+    def velocity(self, *_: Any) -> FloatArray:
         """Return nothing: there is no memory."""
         return NOTHING
 
@@ -163,18 +164,18 @@ class Optimal:
     array([[0.5]])
     """
 
-    def start(self, W: np.ndarray, X: np.ndarray, Sigma: np.ndarray) -> np.ndarray:
+    def start(self, W: FloatArray, X: FloatArray, Sigma: FloatArray) -> FloatArray:
         """Return nothing, once the predictor is seen to exist."""
         solve_predictor(W, X, Sigma)
         return NOTHING
 
     def predictor(
-        self, t: float, W: np.ndarray, memory: np.ndarray, X: np.ndarray, Sigma: np.ndarray
-    ) -> np.ndarray:
+        self, t: float, W: FloatArray, memory: FloatArray, X: FloatArray, Sigma: FloatArray
+    ) -> FloatArray:
         """Return the optimal predictor."""
         return solve_predictor(W, X, Sigma)
 
-    def velocity(self, *_: Any) -> np.ndarray:
+    def velocity(self, *_: Any) -> FloatArray:
         """Return nothing: there is no memory."""
         return NOTHING
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .modes import critical_weight_decay, fixed_points
 from .thresholds import collapse_threshold
@@ -258,7 +259,7 @@ def _level(sigma2: float, weight_decay: float, alpha: float) -> tuple[float, flo
     return float(found.upper), float(found.upper_weight), sigma2
 
 
-def _split(P_S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split(P_S: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return orthonormal bases of the range and the kernel of a projection."""
     values, vectors = np.linalg.eigh(P_S)
     one = values > 0.5

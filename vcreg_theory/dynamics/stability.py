@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._types import FloatArray
 from .modes import (
     broadcast,
     discriminant_root,
@@ -21,9 +22,9 @@ from .modes import (
 class RelaxationRates(NamedTuple):
     """Derivatives of dp/dt at the fixed points of p; negative where stable."""
 
-    zero: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
+    zero: FloatArray
+    lower: FloatArray
+    upper: FloatArray
 
 
 def relaxation_rates(
@@ -68,7 +69,7 @@ def relaxation_rates(
     return RelaxationRates(*(np.asarray(v)[()] for v in values))
 
 
-def swap_rates(x: ArrayLike, c: ArrayLike, weight_decay: float) -> np.ndarray:
+def swap_rates(x: ArrayLike, c: ArrayLike, weight_decay: ArrayLike) -> FloatArray:
     r"""Return the rate at which each absent mode grows in a row that holds another.
 
     .. math:: r_{jk} = p_{j+} x_k - p_{j+}^2 c_k - \eta
@@ -113,11 +114,11 @@ def swap_rates(x: ArrayLike, c: ArrayLike, weight_decay: float) -> np.ndarray:
 def pair_jacobians(
     x: ArrayLike,
     c: ArrayLike,
-    weight_decay: float,
-    alpha: float,
+    weight_decay: ArrayLike,
+    alpha: ArrayLike,
     *,
     correlation: str = "clean",
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the Jacobian on the entries (i, j) and (j, i) of each pair of modes that are held.
 
     .. math:: J_{ij} = \begin{pmatrix}
@@ -175,7 +176,7 @@ def pair_jacobians(
     return blocks
 
 
-def _vectors(x: ArrayLike, c: ArrayLike, weight_decay: float) -> list[np.ndarray]:
+def _vectors(x: ArrayLike, c: ArrayLike, weight_decay: ArrayLike) -> list[FloatArray]:
     """Return modes as vectors."""
     values = broadcast(x, c, weight_decay)
     if values[0].ndim != 1:
@@ -183,7 +184,7 @@ def _vectors(x: ArrayLike, c: ArrayLike, weight_decay: float) -> list[np.ndarray
     return values
 
 
-def _divided_difference(f: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _divided_difference(f: FloatArray, alpha: FloatArray) -> FloatArray:
     """Return the slopes of ``f**alpha`` between all pairs, without cancellation."""
     ratio = np.log(f)[:, None] - np.log(f)
     with np.errstate(invalid="ignore"):

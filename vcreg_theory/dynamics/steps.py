@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import validation
+from .._types import BoolArray, FloatArray
 from .modes import broadcast, discriminant_root, mode_critical_weight_decay, mode_fixed_points
 from .stability import pair_jacobians, swap_rates
 
@@ -99,7 +100,7 @@ def step_bounds(
     )
 
 
-def _kept(x: np.ndarray, c: np.ndarray, eta: np.ndarray, held: ArrayLike | None) -> np.ndarray:
+def _kept(x: FloatArray, c: FloatArray, eta: FloatArray, held: ArrayLike | None) -> BoolArray:
     """Return the mask of the modes that are held."""
     live = eta < mode_critical_weight_decay(x, c)
     if held is None:
@@ -114,7 +115,7 @@ def _kept(x: np.ndarray, c: np.ndarray, eta: np.ndarray, held: ArrayLike | None)
     return kept
 
 
-def _bound(rates: np.ndarray, unstable: str = "") -> float:
+def _bound(rates: FloatArray, unstable: str = "") -> float:
     """Return the largest step at which every rate of decay is stable."""
     if rates.size and not rates.min() > 0:
         raise ValueError(f"the fixed point must be linearly stable, but {unstable}")

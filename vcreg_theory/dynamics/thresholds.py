@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from .. import validation
+from .._types import FloatArray
 from . import arrays
 from .modes import CORRELATIONS
 
@@ -18,7 +19,7 @@ class CollapseThreshold(NamedTuple):
 
     weight_decay: float
     p: float
-    v: np.ndarray
+    v: FloatArray
 
 
 def collapse_threshold(X: ArrayLike, Sigma: ArrayLike, *, rtol: float = 1e-12) -> CollapseThreshold:
@@ -65,7 +66,7 @@ def collapse_threshold(X: ArrayLike, Sigma: ArrayLike, *, rtol: float = 1e-12) -
     return CollapseThreshold(max(0.0, float(values[-1])), p, vectors[:, -1])
 
 
-def _maximiser(X: np.ndarray, Sigma: np.ndarray, rtol: float) -> float:
+def _maximiser(X: FloatArray, Sigma: FloatArray, rtol: float) -> float:
     """Return the maximiser of ``p h(p)`` on [0, 1]; 0 if it is nowhere positive."""
     edges = np.linspace(0.0, 1.0, _CELLS + 1)
     cells = np.stack([edges[:-1], edges[1:]], axis=1)
@@ -87,18 +88,18 @@ def _maximiser(X: np.ndarray, Sigma: np.ndarray, rtol: float) -> float:
     return best
 
 
-def _halves(pairs: np.ndarray, middles: np.ndarray) -> np.ndarray:
+def _halves(pairs: FloatArray, middles: FloatArray) -> FloatArray:
     """Return the left and right halves of pairs that share a middle."""
     left = np.stack([pairs[:, 0], middles], axis=1)
     return np.concatenate([left, np.stack([middles, pairs[:, 1]], axis=1)])
 
 
-def _levels(X: np.ndarray, Sigma: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _levels(X: FloatArray, Sigma: FloatArray, p: FloatArray) -> FloatArray:
     """Return ``lambda_max(X - p Sigma)`` for each p."""
     return np.array([np.linalg.eigvalsh(X - value * Sigma)[-1] for value in p])
 
 
-def _ceilings(cells: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def _ceilings(cells: FloatArray, levels: FloatArray) -> FloatArray:
     """Return the maximum over each interval of p times the chord of the levels at its ends."""
     (low, high), (at_low, at_high) = cells.T, levels.T
     slope = (at_high - at_low) / (high - low)
@@ -106,7 +107,8 @@ def _ceilings(cells: np.ndarray, levels: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         peak = np.where(slope < 0, -start / (2 * slope), high)
     peak = peak.clip(low, high)
-    return peak * (start + slope * peak)
+    found: FloatArray = peak * (start + slope * peak)
+    return found
 
 
 def rank_one_fixed_point(
@@ -116,7 +118,7 @@ def rank_one_fixed_point(
     alpha: float,
     *,
     correlation: str = "clean",
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return weights of one row at which DirectSet stands still, for moments of any kind.
 
     .. math:: W = s v^\top, \qquad (p X - p^2 \Sigma - \eta I)\, v = 0, \qquad
@@ -172,4 +174,5 @@ def rank_one_fixed_point(
     p = optimize.brentq(excess, threshold.p, 1.0, xtol=1e-15, rtol=1e-15)
     v = np.linalg.eigh(p * X - p**2 * Sigma)[1][:, -1]
     seen = {"clean": v @ X @ v, "augmented": v @ Sigma @ v, "gram": 1.0}[correlation]
-    return np.copysign(np.sqrt(p ** (1 / alpha) / seen), v.sum()) * v[None]
+    found: FloatArray = np.copysign(np.sqrt(p ** (1 / alpha) / seen), v.sum()) * v[None]
+    return found

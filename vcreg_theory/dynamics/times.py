@@ -5,8 +5,9 @@ function, of another form on each side of the threshold :math:`\eta^\star = x^2 
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from .._types import FloatArray
 from . import arrays
 from .modes import broadcast, discriminant_root, mode_critical_weight_decay, mode_fixed_points
 
@@ -18,7 +19,7 @@ def mode_time(
     c: ArrayLike,
     weight_decay: ArrayLike,
     alpha: ArrayLike,
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the time in which the predictor's eigenvalue moves from `p0` to `p`.
 
     .. math:: t = -\frac1{2\alpha c} \Bigl[ \frac{\ln (p/p_0)}{p_- p_+}
@@ -73,10 +74,11 @@ def mode_time(
         if here.any():
             x_, c_, eta_ = x[here], c[here], eta[here]
             time[here] = primitive(p[here], x_, c_, eta_) - primitive(p0[here], x_, c_, eta_)
-    return (time / (2 * alpha))[()]
+    found: FloatArray = (time / (2 * alpha))[()]
+    return found
 
 
-def critical_gap(t: ArrayLike, x: ArrayLike, alpha: ArrayLike) -> np.ndarray:
+def critical_gap(t: ArrayLike, x: ArrayLike, alpha: ArrayLike) -> FloatArray:
     r"""Return how far a mode at the threshold still is from its fixed point, for large times.
 
     .. math:: p - \frac{x}{2c} \sim \frac{1}{\alpha x t} \qquad (\eta = \eta^\star,\ p_0 > x/2c)
@@ -113,7 +115,7 @@ def critical_gap(t: ArrayLike, x: ArrayLike, alpha: ArrayLike) -> np.ndarray:
     return (1 / (alpha * x * t))[()]
 
 
-def ghost_time(x: ArrayLike, c: ArrayLike, weight_decay: ArrayLike, alpha: ArrayLike) -> np.ndarray:
+def ghost_time(x: ArrayLike, c: ArrayLike, weight_decay: ArrayLike, alpha: ArrayLike) -> FloatArray:
     r"""Return for how long a mode just above the threshold lingers before it dies.
 
     .. math:: T \sim \frac{\pi \sqrt c}{\alpha x \sqrt{\eta - \eta^\star}}
@@ -152,7 +154,7 @@ def ghost_time(x: ArrayLike, c: ArrayLike, weight_decay: ArrayLike, alpha: Array
     return (np.pi * np.sqrt(c) / (alpha * x * np.sqrt(excess)))[()]
 
 
-def regimes(x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def regimes(x: FloatArray, c: FloatArray, eta: FloatArray) -> NDArray[np.str_]:
     """Return where each mode stands: "none", "below", "critical" or "above" in weight decay."""
     root = discriminant_root(x, c, eta)
     names = np.where(root == 0, "critical", np.where(np.isnan(root), "above", "below"))
@@ -160,7 +162,7 @@ def regimes(x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
 
 
 def _refuse_fixed_points(
-    p: np.ndarray, p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray
+    p: FloatArray, p0: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray
 ) -> None:
     """Raise if a positive fixed point lies between two values or at either."""
     low, high = np.minimum(p, p0), np.maximum(p, p0)
@@ -174,32 +176,32 @@ def _refuse_fixed_points(
             )
 
 
-def _none(p: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def _none(p: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> FloatArray:
     """Integrate dp / [p (x p - c p^2)]: no weight decay."""
     return -1 / (x * p) - (c / x**2) * _log_gap(x / (c * p))
 
 
-def _below(p: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def _below(p: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> FloatArray:
     """Integrate dp / [p (x p - c p^2 - eta)] with two real fixed points."""
     lower, upper = mode_fixed_points(x, c, eta)
     root = discriminant_root(x, c, eta)
     return _log_gap(lower / p) / eta - _log_gap(root / (c * (p - lower))) / (upper * root)
 
 
-def _critical(p: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def _critical(p: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> FloatArray:
     """Integrate dp / [p (x p - c p^2 - eta)] with a double fixed point q = x / 2c."""
     q = x / (2 * c)
     return (_log_gap(q / p) / q**2 + 1 / ((p - q) * q)) / c
 
 
-def _above(p: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def _above(p: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> FloatArray:
     """Integrate dp / [p (x p - c p^2 - eta)] without a real fixed point."""
     root = np.sqrt(4 * c * eta - x**2)
     logs = np.log(p) - np.log(c * p**2 - x * p + eta) / 2
     return -(logs + (x / root) * np.arctan((2 * c * p - x) / root)) / eta
 
 
-def _log_gap(z: np.ndarray) -> np.ndarray:
+def _log_gap(z: FloatArray) -> FloatArray:
     """Return ``log |1 - z|``, exact to rounding for small z."""
     with np.errstate(divide="ignore", invalid="ignore"):  # both branches see every entry
         return np.where(z < 1, np.log1p(-z), np.log(np.abs(1 - z)))

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from .._types import FloatArray
 from . import arrays
 from .modes import (
     broadcast,
@@ -26,14 +27,14 @@ from .times import PRIMITIVES, regimes
 _FLOOR = -690.0  # logarithm below which a dying p is returned as 0; e^-690 is still a normal number
 _STEPS = 300  # at most; each halves the bracket, the remaining time, or precedes one that does
 
-Function = Callable[[np.ndarray], np.ndarray]
+Function = Callable[[FloatArray], FloatArray]
 
 
 class _Course(NamedTuple):
     """A way to move: coordinate of the start, largest speed, and functions of the coordinate."""
 
-    start: np.ndarray
-    fastest: np.ndarray
+    start: FloatArray
+    fastest: FloatArray
     value: Function
     time: Function
     speed: Function
@@ -46,7 +47,7 @@ def mode_trajectory(
     c: ArrayLike,
     weight_decay: ArrayLike,
     alpha: ArrayLike,
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the predictor's eigenvalue at time t, exactly.
 
     .. math:: \dot p = 2\alpha\, p (x p - c p^2 - \eta), \qquad
@@ -110,7 +111,7 @@ def weight_trajectory(
     alpha: ArrayLike,
     *,
     correlation: str = "clean",
-) -> np.ndarray:
+) -> FloatArray:
     r"""Return the weight of a mode at time t, exactly.
 
     .. math:: \dot s = s (x p - c p^2 - \eta), \qquad p = (\kappa s^2)^\alpha
@@ -149,7 +150,7 @@ def weight_trajectory(
     return (np.sign(s0) * mode_weight(p, x, c, alpha, correlation))[()]
 
 
-def _kinds(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.ndarray:
+def _kinds(p0: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> NDArray[np.str_]:
     """Return the name of the way each mode moves; "still" at a fixed point."""
     lower, upper = mode_fixed_points(x, c, eta)
     regime = regimes(x, c, eta)
@@ -161,7 +162,7 @@ def _kinds(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> np.
     return np.where(still, "still", kinds)
 
 
-def _follow(clock: np.ndarray, course: _Course) -> np.ndarray:
+def _follow(clock: FloatArray, course: _Course) -> FloatArray:
     """Return the value that each mode has when its clock, 2 alpha t, has run."""
     low, high = np.sort([course.start, course.start + clock * course.fastest], axis=0)
     forward = course.fastest > 0
@@ -183,21 +184,21 @@ def _follow(clock: np.ndarray, course: _Course) -> np.ndarray:
     return course.value(y)
 
 
-def _lambert(clock: np.ndarray, p0: np.ndarray, x: np.ndarray, c: np.ndarray) -> np.ndarray:
+def _lambert(clock: FloatArray, p0: FloatArray, x: FloatArray, c: FloatArray) -> FloatArray:
     """Return p without weight decay for p0 < x / c; omega(z) is W_0(exp z), free of overflow."""
     u = x / (c * p0) - 1
     return x / (c * (1 + special.wrightomega(np.log(u) + u - clock * x * (x / c))))
 
 
-def _inside(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> _Course:
+def _inside(p0: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> _Course:
     """Move up between the fixed points: y is the logit of the place between them."""
     lower, upper = mode_fixed_points(x, c, eta)
     root = discriminant_root(x, c, eta)
 
-    def value(y: np.ndarray) -> np.ndarray:
+    def value(y: FloatArray) -> FloatArray:
         return lower + (root / c) * special.expit(y)
 
-    def time(y: np.ndarray) -> np.ndarray:
+    def time(y: FloatArray) -> FloatArray:
         p = value(y)
         near = np.log(root / c) + special.log_expit(y) - np.log(p)
         share = np.where(p > 2 * lower, np.log1p(-lower / np.maximum(p, 2 * lower)), near)
@@ -207,58 +208,59 @@ def _inside(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> _C
     return _Course(start, upper * root, value, time, lambda y: value(y) * root)
 
 
-def _over(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> _Course:
+def _over(p0: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> _Course:
     """Move down to the upper fixed point: y is the logarithm of the distance to it."""
     lower, upper = mode_fixed_points(x, c, eta)
     root = discriminant_root(x, c, eta)
 
-    def value(y: np.ndarray) -> np.ndarray:
+    def value(y: FloatArray) -> FloatArray:
         return upper + np.exp(y)
 
-    def time(y: np.ndarray) -> np.ndarray:
+    def time(y: FloatArray) -> FloatArray:
         p = value(y)
         with np.errstate(invalid="ignore"):  # 0 / 0 without weight decay, replaced by its limit
             share = np.where(eta > 0, np.log1p(-lower / p) / eta, -1 / (x * p))
         return share - (y - np.log(root / c + np.exp(y))) / (upper * root)
 
-    def speed(y: np.ndarray) -> np.ndarray:
+    def speed(y: FloatArray) -> FloatArray:
         return -c * value(y) * (root / c + np.exp(y))
 
     start = np.log(p0 - upper)
     return _Course(start, speed(start), value, time, speed)
 
 
-def _tail(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> _Course:
+def _tail(p0: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> _Course:
     """Move down to the double fixed point q: y is the inverse of the distance to it."""
     q = x / (2 * c)
 
-    def value(y: np.ndarray) -> np.ndarray:
+    def value(y: FloatArray) -> FloatArray:
         return q + 1 / y
 
-    def time(y: np.ndarray) -> np.ndarray:
+    def time(y: FloatArray) -> FloatArray:
         return (y - np.log1p(q * y) / q) / (q * c)
 
     start = 1 / (p0 - q)
     return _Course(start, c * p0, value, time, lambda y: c * value(y))
 
 
-def _dying(p0: np.ndarray, x: np.ndarray, c: np.ndarray, eta: np.ndarray) -> _Course:
+def _dying(p0: FloatArray, x: FloatArray, c: FloatArray, eta: FloatArray) -> _Course:
     """Move down to 0: y is the logarithm of p, stopped where p would leave the normal numbers."""
     regime = regimes(x, c, eta)
 
-    def value(y: np.ndarray) -> np.ndarray:
+    def value(y: FloatArray) -> FloatArray:
         return np.where(y > _FLOOR, np.exp(y), 0.0)
 
-    def time(y: np.ndarray) -> np.ndarray:
+    def time(y: FloatArray) -> FloatArray:
         p = np.exp(np.maximum(y, _FLOOR))
         found = np.empty(p.shape)
         for name in ("below", "critical", "above"):
             here = regime == name
             found[here] = PRIMITIVES[name](p[here], x[here], c[here], eta[here])
-        return found + np.maximum(_FLOOR - y, 0) / eta  # below the floor the rate is eta
+        below: FloatArray = np.maximum(_FLOOR - y, 0)
+        return found + below / eta  # below the floor the rate is eta
 
-    def speed(y: np.ndarray) -> np.ndarray:
-        p = np.exp(np.maximum(y, _FLOOR))
+    def speed(y: FloatArray) -> FloatArray:
+        p: FloatArray = np.exp(np.maximum(y, _FLOOR))
         return x * p - c * p**2 - eta
 
     start = np.log(p0)

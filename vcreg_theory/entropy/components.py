@@ -1,8 +1,7 @@
 """Gaussian components of a mixture: their checks, weights and entropies."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +12,14 @@ from .divergences import Pair, Parameters, diagonal, full, isotropic, log_det
 
 # Squared distances and variances over variances; their products with weights stay finite.
 _LARGEST_RATIO = 1e280
+
+
+class Divergences(Protocol):
+    """A function of the parameters of b and of K components, and of alpha."""
+
+    def __call__(self, rows: Parameters, columns: Parameters, alpha: float) -> Pair:
+        """Return the divergences of every pair."""
+        ...
 
 
 class Components(NamedTuple):
@@ -26,7 +33,7 @@ class Components(NamedTuple):
     parameters: tuple[Tensor, ...]
     weights: Tensor
     entropies: Tensor
-    divergences: Callable[[Parameters, Parameters, float], Pair]
+    divergences: Divergences
     numbers: int
 
 
@@ -69,15 +76,15 @@ def _covariances(name: str, covs: Any, means: Tensor) -> Tensor:
         variance = validation.positive(name, covs)
         return torch.full((k,), variance, dtype=torch.float64, device=means.device)
     covs = widened(covs)
-    validation.tensor(name, covs, ndim=(0, 1, 2, 3))
+    found = validation.tensor(name, covs, ndim=(0, 1, 2, 3))
     allowed = ((), (k,), (k, d), (k, d, d))
-    if tuple(covs.shape) not in allowed:
+    if tuple(found.shape) not in allowed:
         raise ValueError(
             f"{name} must have one of the shapes {', '.join(map(str, allowed))} for means of shape "
-            f"{(k, d)}, got {tuple(covs.shape)}"
+            f"{(k, d)}, got {tuple(found.shape)}"
         )
-    _require_like(name, covs, means)
-    return covs.expand(k) if covs.ndim == 0 else covs
+    _require_like(name, found, means)
+    return found.expand(k) if found.ndim == 0 else found
 
 
 def _weights(weights: Any, means: Tensor) -> Tensor:
@@ -89,7 +96,7 @@ def _weights(weights: Any, means: Tensor) -> Tensor:
     if len(weights) != k:
         raise ValueError(f"weights must have one entry a component, {k}, got {len(weights)}")
     _require_like("weights", weights, means)
-    share = weights.double()
+    share: Tensor = weights.double()
     total, smallest = float(share.detach().sum()), float(share.detach().min())
     if smallest <= 0 or abs(total - 1) > 1e-6:
         raise ValueError(

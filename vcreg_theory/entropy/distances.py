@@ -52,5 +52,5 @@ def rounding(x: Tensor, y: Tensor) -> Tensor:
     >>> rounding(torch.zeros(1, 1), torch.zeros(2, 1))
     tensor([0.])
     """
-    reach = x.norm(dim=1) + y.norm(dim=1).max()
+    reach: Tensor = x.norm(dim=1) + y.norm(dim=1).max()
     return (x.shape[1] + 3) * torch.finfo(x.dtype).eps * reach.square()

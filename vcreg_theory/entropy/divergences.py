@@ -85,4 +85,5 @@ def log_det(factors: Tensor) -> Tensor:
 
 def _solve(factors: Tensor, right: Tensor) -> Tensor:
     """Return the squared Frobenius norm of ``factors^-1 right`` for every pair."""
-    return torch.linalg.solve_triangular(factors, right, upper=False).square().sum((2, 3))
+    solved: Tensor = torch.linalg.solve_triangular(factors, right, upper=False)
+    return solved.square().sum((2, 3))

@@ -64,7 +64,7 @@ def logdet_entropy(z: Tensor, eps: float = 0.0) -> Tensor:
     matrix = matrix + eps * torch.eye(len(matrix), dtype=x.dtype, device=x.device)
     factor, failed = torch.linalg.cholesky_ex(matrix)
     _require_regular(z, eps, matrix, factor, bool(failed))
-    value = 2 * factor.diagonal().log().sum() + d * math.log(2 * math.pi * math.e)
+    value: Tensor = 2 * factor.diagonal().log().sum() + d * math.log(2 * math.pi * math.e)
     if n < d:
         value = value + (d - n) * math.log(eps)
     return (value / 2).to(z.dtype)

@@ -1,7 +1,7 @@
 """Entropies from sums of one Gaussian kernel over all pairs of samples."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -134,7 +134,10 @@ def _log_kernel_sums(
         )
     rates = tuple(factor / variance for factor in factors)
     exact = max(rates) * float(rounding(centre, centre).max()) > _EXPONENT_ERROR
-    return _LogKernelSums.apply(x, centre, rates, own, exact)
+    log_sums: Callable[[Tensor, Tensor, tuple[float, ...], bool, bool], Tensor] = (
+        _LogKernelSums.apply
+    )
+    return log_sums(x, centre, rates, own, exact)
 
 
 class _LogKernelSums(torch.autograd.Function):

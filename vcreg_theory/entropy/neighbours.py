@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from scipy import special
@@ -9,6 +10,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from .. import validation
+from .._types import IndexArray
 from .codes import centred, codes
 from .distances import exact_squares, product_squares, rounding
 
@@ -84,7 +86,8 @@ def _neighbour(x: Tensor, k: int) -> Tensor:
     """Return the index of the k-th nearest other row of each row."""
     if x.shape[1] <= _TREE_DIMENSIONS and x.device.type == "cpu":
         # The row itself is among the k + 1 nearest; the last of them is as far as the k-th other.
-        return torch.from_numpy(KDTree(x.numpy()).query(x.numpy(), k + 1)[1][:, k])
+        nearest = cast(IndexArray, KDTree(x.numpy()).query(x.numpy(), k + 1)[1])
+        return torch.from_numpy(nearest[:, k])
     centre = centred(x)
     # The product moves the k-th smallest by twice its error at most, and centring by no more.
     error = 4 * rounding(centre, centre)

@@ -95,7 +95,8 @@ def pairwise_entropy_bounds(
     within = mixture.weights @ mixture.entropies
     divergences = partial(mixture.divergences, alpha=alpha)
     log_weights = mixture.weights.log()
-    sums = _LogOverlaps.apply(divergences, mixture.numbers, log_weights, *mixture.parameters)
+    overlaps: Callable[..., Tensor] = _LogOverlaps.apply
+    sums = overlaps(divergences, mixture.numbers, log_weights, *mixture.parameters)
     lower, upper = within - sums @ mixture.weights
     return EntropyBounds(lower.to(means.dtype), upper.to(means.dtype))
 

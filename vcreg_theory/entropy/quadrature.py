@@ -116,9 +116,9 @@ class _Mixture:
                 f"variances must not differ so much: a grid of {points:.3g} points would resolve "
                 f"them, at most {_MOST_POINTS} are allowed"
             )
-        kind = {"dtype": self.means.dtype, "device": self.means.device}
+        dtype, device = self.means.dtype, self.means.device
         ends = zip(self.low.tolist(), self.high.tolist(), steps.tolist(), strict=True)
-        return [torch.linspace(a, b, int(m), **kind) for a, b, m in ends]
+        return [torch.linspace(a, b, int(m), dtype=dtype, device=device) for a, b, m in ends]
 
 
 def _refine(mixture: _Mixture, tolerance: float) -> QuadratureEntropy:

@@ -1,5 +1,6 @@
 """One scale for the codes of different encoders, and the number of directions they use."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -94,7 +95,9 @@ def whiten(z: Tensor) -> Tensor:
         raise ValueError(
             f"z must have a covariance of full rank, got rank {rank} of d = {d} from n = {n} codes"
         )
-    return ((n - 1) ** 0.5 * _PolarFactor.apply(x)).to(z.dtype)
+    polar_factor: Callable[[Tensor], Tensor] = _PolarFactor.apply
+    scale: float = (n - 1) ** 0.5
+    return (scale * polar_factor(x)).to(z.dtype)
 
 
 class _PolarFactor(torch.autograd.Function):
@@ -105,7 +108,8 @@ class _PolarFactor(torch.autograd.Function):
         """Return the factor."""
         u, values, vh = torch.linalg.svd(x, full_matrices=False)
         ctx.save_for_backward(u, values, vh)
-        return u @ vh
+        factor: Tensor = u @ vh
+        return factor
 
     @staticmethod
     @once_differentiable
@@ -115,7 +119,8 @@ class _PolarFactor(torch.autograd.Function):
         right = grad @ vh.mT
         inner = u.mT @ right
         turn = (inner - inner.mT) / (values[:, None] + values)
-        return (u @ (turn - inner / values) + right / values) @ vh
+        gradient: Tensor = (u @ (turn - inner / values) + right / values) @ vh
+        return gradient
 
 
 def effective_rank(z: Tensor) -> Tensor:
@@ -158,9 +163,10 @@ def effective_rank(z: Tensor) -> Tensor:
     """
     z = codes("z", z)
     values = torch.linalg.svdvals(centred(z))
-    variances = values[values > 0].square()
+    variances: Tensor = values[values > 0].square()
     _require_spread(variances.sum())
-    return torch.special.entr(variances / variances.sum()).sum().exp().to(z.dtype)
+    terms: Tensor = torch.special.entr(variances / variances.sum())
+    return terms.sum().exp().to(z.dtype)
 
 
 def _require_spread(total: Tensor) -> None:

@@ -7,6 +7,9 @@ from .distances import (
     match_sources,
     mean_correlation_coefficient,
 )
+from .efficiency import (
+    block_gains,
+)
 from .estimator import (
     VCRegICA,
 )
@@ -50,6 +53,12 @@ from .nonlinear import (
     swirl,
     triangle_mixture,
 )
+from .signals import (
+    as_sources,
+    crops,
+    differences,
+    photographs,
+)
 from .sources import (
     Source,
     mixing_matrix,
@@ -71,12 +80,16 @@ __all__ = [
     "amari_distance",
     "amari_index",
     "arcsine",
+    "as_sources",
     "bimodal",
+    "block_gains",
     "chance_amari_distance",
     "chance_amari_index",
     "cramer_rao_gain_variance",
+    "crops",
     "cross_moments",
     "darmois_outputs",
+    "differences",
     "gamma",
     "gaussian",
     "gaussian_mixture",
@@ -91,6 +104,7 @@ __all__ = [
     "mean_correlation_coefficient",
     "mixing_matrix",
     "pair_steps",
+    "photographs",
     "rotation_losses",
     "sample_sources",
     "signed_power",

@@ -31,4 +31,5 @@ class Anderson:
         if bool(failed) or not bool(torch.isfinite(weights).all()):  # all stored steps are one
             self.points, self.steps = [point], [step]
             return point + step
-        return point + step - (weights @ (moves + changes)).view_as(step)
+        excess: Tensor = weights @ (moves + changes)
+        return point + step - excess.view_as(step)

@@ -17,14 +17,14 @@ LOWEST, STEP, CELLS = -4.0, 1 / 64, 512  # of variables at variance one
 class Cells(NamedTuple):
     """Where samples lie: `index` of the cell among those of all rows, `offset` in units of it."""
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     offset: Tensor
 
 
 class Sums(NamedTuple):
     """Number of samples, sum of offsets and of squared offsets of each cell, each (d, cells)."""
 
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # hides tuple.count
     first: Tensor
     second: Tensor
 

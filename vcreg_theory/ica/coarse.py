@@ -1,5 +1,7 @@
 """A rotation near the solution: Gauss-Newton with few features, and escapes from false ones."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,13 +40,13 @@ def rotate(x: Tensor, start: Tensor, seed: int, progress: Progress) -> Tensor:
 def _escape(x: Tensor, start: Tensor, progress: Progress) -> tuple[Tensor, Dependence]:
     """Descend, and turn dependent pairs as long as that lowers the loss."""
     best = _descend(x, start, progress)
-    found = dependence(best @ x)
+    found = dependence(best @ x, math.inf)
     for _ in range(_ESCAPES):
         turn = _turn(found)
         if turn is None or progress.halfway:
             break
         other = _descend(x, turn @ best, progress)
-        new = dependence(other @ x)
+        new = dependence(other @ x, math.inf)
         if _excess(new) >= _excess(found):
             break
         best, found = other, new

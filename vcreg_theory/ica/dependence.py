@@ -10,6 +10,8 @@ from torch import Tensor
 from . import cells, projector
 
 WIDTH = len(projector.COARSE)
+# An unmixing error of order n^-1/2 costs n times the loss a chi-square of 2: 25 once in 3e5.
+_EXPLAINED = 25.0
 _SINGULAR = 5e-3  # below this eigenvalue of a block's correlations, errors of discrete sources show
 
 
@@ -37,20 +39,21 @@ class _Block(NamedTuple):
     leverage: Tensor
 
 
-def dependence(y: Tensor) -> Dependence:
+def dependence(y: Tensor, explained: float = _EXPLAINED) -> Dependence:
     """Measure the dependence of sources y[d, n], centred and of variance one, n above 2 WIDTH + 4.
 
     The loss of a pair is the squared norm of its whitened cross block without the two directions
     in which a small error of the unmixing matrix moves it, so that it does not depend on how the
-    matrix was estimated. Under a random permutation of one source its mean is exact and its
-    variance that of the whole block (Kazi-Aoual), scaled; p-values are those of a gamma law with
-    these moments.
+    matrix was estimated. At most ``explained / n`` is left out: of sources with few values the two
+    directions can span the block, and a gross error would hide in them. Under a random permutation
+    of one source the mean is exact and the variance that of the whole block (Kazi-Aoual), scaled;
+    p-values are those of a gamma law with these moments.
     """
     d, n = y.shape
     block = _whitened(y)
     flat = block.features.flatten(0, 1)
     cross = (flat @ flat.T / n).view(d, -1, d, flat.shape[0] // d).transpose(1, 2)
-    loss = cross.square().sum((2, 3)) - _tangent(cross, block)
+    loss = cross.square().sum((2, 3)) - _tangent(cross, block).clamp(max=explained / n)
     ranks = block.rank[:, None] * block.rank
     freedom = (ranks - 2).clamp(min=1)
     mean = freedom / (n - 1)
@@ -105,7 +108,7 @@ def _variance(block: _Block, n: int) -> Tensor:
     excess = n * (n + 1) * block.leverage / r - (n - 1) * (r + 2)
     excess = excess / ((n - 3) * (n - 1 - r)) * (n - 1)
     spread = n - 1 - r
-    base = 2 * spread[:, None] * spread / ((n + 1) * (n - 1) ** 2 * (n - 2))
+    base = 2 * spread[:, None] * spread / (float(n + 1) * (n - 1) ** 2 * (n - 2))
     tail = 1 + (n - 3) / (2 * n * (n - 1)) * excess[:, None] * excess
     return r[:, None] * r * base * tail
 

@@ -6,6 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .._types import FloatArray, IndexArray
+
 
 def amari_distance(W: Any, A: Any) -> float:
     r"""Return the Amari distance between an unmixing matrix and a mixing matrix.
@@ -91,9 +93,9 @@ class Match(NamedTuple):
     correlation ``correlations[j]``.
     """
 
-    order: np.ndarray
-    signs: np.ndarray
-    correlations: np.ndarray
+    order: IndexArray
+    signs: FloatArray
+    correlations: FloatArray
 
 
 def match_sources(estimates: Any, sources: Any) -> Match:
@@ -158,7 +160,7 @@ def mean_correlation_coefficient(estimates: Any, sources: Any) -> float:
     return float(match_sources(estimates, sources).correlations.mean())
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def _array(name: str, value: Any) -> FloatArray:
     """Return a finite float64 matrix."""
     array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.kind not in "iuf" or array.ndim != 2 or not array.size:
@@ -171,7 +173,7 @@ def _array(name: str, value: Any) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _product(W: Any, A: Any) -> np.ndarray:
+def _product(W: Any, A: Any) -> FloatArray:
     """Return W A if it is square and has a largest entry in every row and column."""
     w, a = _array("W", W), _array("A", A)
     if w.shape != a.T.shape:
@@ -184,14 +186,14 @@ def _product(W: Any, A: Any) -> np.ndarray:
     return product
 
 
-def _spread(p: np.ndarray, power: int) -> float:
+def _spread(p: FloatArray, power: int) -> float:
     """Return the sums of powers over the largest one of each row and column, less one each."""
     rows = ((p / p.max(1, keepdims=True)) ** power).sum() - len(p)
     columns = ((p / p.max(0, keepdims=True)) ** power).sum() - len(p)
     return float(rows + columns)
 
 
-def _standardised(name: str, value: Any) -> np.ndarray:
+def _standardised(name: str, value: Any) -> FloatArray:
     """Return columns of mean zero and variance one."""
     array = _array(name, value)
     largest = np.abs(array).max(0)
@@ -200,4 +202,5 @@ def _standardised(name: str, value: Any) -> np.ndarray:
     scale = centred.std(0)
     if (scale <= 1e-14).any():
         raise ValueError(f"{name} must have no constant column")
-    return centred / scale
+    standard: FloatArray = centred / scale
+    return standard

@@ -11,10 +11,10 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from .options import check_options
+from .options import Options, check_options
 from .progress import Progress
-from .reliability import assess
-from .solver import solve
+from .reliability import LEVEL, Reliability, assess
+from .solver import Solution, freed, solve
 from .whitening import White, arranged, whiten
 
 _DTYPES = (np.float64, np.float32)
@@ -72,22 +72,28 @@ class VCRegICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     mixing_ : ndarray, shape (p, k)
         Its pseudoinverse.
     mean_ : ndarray, shape (p,)
+        In float64: in half the digits it would shift outputs of data far from the origin.
     whitening_ : ndarray, shape (k, p)
         The map from centred observations to white ones.
     n_iter_ : int
         Steps taken, of all stages.
     information_ : ndarray, shape (k,)
-        Fisher information of each source that its scores explain on held-out samples; 1 for a
-        Gaussian.
+        Fisher information of each source that its scores explain on held-out samples, between 0
+        and 1024; 1 for a Gaussian. Scores show no detail below 1/32 of a deviation, so the bound
+        stands for more, up to the infinite information of sources with few values or with jumps.
     gain_error_ : ndarray, shape (k, k)
-        Standard deviation to expect of each wrong gain, from `information_`.
+        Standard deviation to expect of each wrong gain, from `information_`: the square root of
+        `cramer_rao_gain_variance` (of `ica_gain_variance` if W is held to rotations) over n.
     independence_pvalue_ : float
         p-value of the hypothesis that the outputs are pairwise independent, nan with 12 samples or
-        fewer; `pair_pvalues_` (k, k) are those of the pairs.
+        fewer; `pair_pvalues_` (k, k) are those of the pairs. Errors of W of the size n^-1/2 do not
+        count. A rotation makes larger ones of sources that are correlated by chance: if its outputs
+        look dependent, those of the free matrix reached from it are tested.
     reliable_ : bool
         Whether the steps converged, the p-value is at least 0.01 and no entry of `gain_error_`
         exceeds 0.2. It needs no labels. Not reliable are dependent sources, two or more sources
-        too Gaussian for the sample, and too few samples.
+        too Gaussian for the sample, and too few samples. Independent outputs of another make-up
+        than the sources, as `darmois_outputs` has, pass: no method can tell.
     n_features_in_ : int
     feature_names_in_ : ndarray
         Only if the data have feature names, all strings.
@@ -101,7 +107,8 @@ class VCRegICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     -----
     Claims A6.a to A6.c. Whitened blocks and a free W distinguish this from raw VCReg, which can
     prefer wrong rotations (A6.d). Scores are estimated, which costs accuracy where sources are
-    nearly Gaussian and the sample is small (below about 1000), and `reliable_` is then cautious.
+    nearly Gaussian and the sample is small (below about 1000), and `reliable_` is then cautious:
+    it doubts most fits of logistic sources from 1000 samples.
 
     Examples
     --------
@@ -163,7 +170,8 @@ class VCRegICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                 f"X must have {len(self.components_)} columns, one a component, "
                 f"got shape {sources.shape}"
             )
-        return sources @ self.mixing_.T.astype(sources.dtype) + self.mean_.astype(sources.dtype)
+        found: np.ndarray = sources @ self.mixing_.T.astype(sources.dtype) + self.mean_
+        return found.astype(sources.dtype)
 
     @property
     def _n_features_out(self) -> int:
@@ -176,11 +184,12 @@ class VCRegICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     def _unmix(self, X: np.ndarray) -> np.ndarray:
         """Return the sources of checked observations in their dtype."""
-        return (X - self.mean_.astype(X.dtype)) @ self.components_.T.astype(X.dtype)
+        sources: np.ndarray = (X - self.mean_).astype(X.dtype) @ self.components_.T.astype(X.dtype)
+        return sources
 
-    def _fit(self, X: Any) -> np.ndarray:
+    def _fit(self, data: Any) -> np.ndarray:
         """Fit, and return the checked observations."""
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        X: np.ndarray = validate_data(self, data, dtype=_DTYPES, ensure_min_samples=2)
         options, components = check_options(self.get_params(), X.shape)
         random = check_random_state(self.random_state)
         white = whiten(self._tensor(X), components)
@@ -197,33 +206,38 @@ class VCRegICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             )
         self.n_iter_ = progress.count
         found = arranged(white, solution.unmixing, solution.information)
-        self._keep(white, *found, solution.converged, X.dtype)
+        solution = solution._replace(unmixing=found[0], information=found[1])
+        self._keep(white, solution, self._assess(white.data, solution, options, seed), X.dtype)
         return X
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """Copy an array to the device, in float64."""
         return torch.tensor(array, dtype=torch.float64, device=self.device)
 
+    def _assess(self, x: Tensor, solution: Solution, options: Options, seed: int) -> Reliability:
+        """Assess a solution; a rotation with dependent outputs by the free matrix near it."""
+        checked = assess(solution.unmixing @ x, solution.information, rotation=solution.rotation)
+        if solution.rotation and checked.pvalue < LEVEL:
+            with Progress(self.max_iter, False) as progress:
+                free = freed(x, solution.unmixing, options, seed, progress)
+            if free is not None:
+                checked = assess(free @ x, solution.information, rotation=True)
+        return checked
+
     def _keep(
-        self,
-        white: White,
-        unmixing: Tensor,
-        information: Tensor,
-        converged: bool,
-        dtype: np.dtype,
+        self, white: White, solution: Solution, checked: Reliability, dtype: np.dtype
     ) -> None:
         """Set the fitted attributes, in the dtype of the observations."""
 
         def array(value: Tensor) -> np.ndarray:
             return value.cpu().numpy().astype(dtype)
 
-        checked = assess(unmixing @ white.data, information)
-        self.components_ = array(unmixing @ white.whitening)
-        self.mixing_ = array(white.colouring @ torch.linalg.inv(unmixing))
-        self.mean_ = array(white.mean)
+        self.components_ = array(solution.unmixing @ white.whitening)
+        self.mixing_ = array(white.colouring @ torch.linalg.inv(solution.unmixing))
+        self.mean_ = white.mean.cpu().numpy()
         self.whitening_ = array(white.whitening)
-        self.information_ = array(information)
+        self.information_ = array(solution.information)
         self.gain_error_ = array(checked.gain_error)
         self.independence_pvalue_ = checked.pvalue
         self.pair_pvalues_ = array(checked.pvalues)
-        self.reliable_ = bool(converged and checked.passed)
+        self.reliable_ = bool(solution.converged and checked.passed)

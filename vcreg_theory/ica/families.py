@@ -1,10 +1,12 @@
 """Families of sources, with their kurtosis and Fisher information in closed form."""
 
 import math
+from typing import cast
 
 import numpy as np
 
 from .. import validation
+from .._types import FloatArray
 from .sources import Source
 
 
@@ -32,7 +34,7 @@ def logistic() -> Source:
 def hyperbolic_secant() -> Source:
     """Return the law of density ``sech(pi x / 2) / 2``, whose score is a hyperbolic tangent."""
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         angle = math.pi / 2 * g.uniform(size=n)
         return 2 / math.pi * np.log(np.tan(np.maximum(angle, 1e-300)))
 
@@ -58,10 +60,11 @@ def generalized_gaussian(power: float) -> Source:
     if p > 0.5:  # else the score is not square integrable at the peak
         information = p**2 * math.exp(math.lgamma(2 - 1 / p) + three - 2 * one)
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         # gamma(1 / p) itself would be 0 in floating point for large powers
         size = g.gamma(1 + 1 / p, size=n) ** (1 / p) * g.uniform(size=n)
-        return scale * size * g.choice([-1.0, 1.0], n)
+        drawn: FloatArray = scale * size * g.choice([-1.0, 1.0], n)
+        return drawn
 
     kurtosis = math.exp(five + one - 2 * three) - 3
     return Source(f"generalized gaussian {p:g}", kurtosis, information, draw)
@@ -71,7 +74,7 @@ def gamma(shape: float) -> Source:
     """Return the gamma law, centred; shape 1 is exponential."""
     a = validation.positive("shape", shape)
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         return (g.gamma(a, size=n) - a) / math.sqrt(a)
 
     return Source(f"gamma {a:g}", 6 / a, a / (a - 2) if a > 2 else math.inf, draw)
@@ -81,7 +84,7 @@ def gumbel() -> Source:
     """Return the law of extreme values of type I."""
     scale = math.sqrt(6) / math.pi
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         return g.gumbel(scale=scale, size=n) - np.euler_gamma * scale
 
     return Source("gumbel", 2.4, math.pi**2 / 6, draw)
@@ -96,7 +99,7 @@ def triangular() -> Source:
 def arcsine() -> Source:
     """Return the law of a sine wave at a random time."""
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         return math.sqrt(2) * np.sin(2 * math.pi * g.uniform(size=n))
 
     return Source("arcsine", -1.5, math.inf, draw)
@@ -106,7 +109,7 @@ def sparse(active: float) -> Source:
     """Return a variable that is Gaussian with probability `active` and 0 otherwise."""
     share = validation.probability("active", active)
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         return g.standard_normal(n) * (g.uniform(size=n) < share) / math.sqrt(share)
 
     return Source(f"sparse {share:g}", 3 / share - 3, math.inf, draw)
@@ -117,8 +120,8 @@ def levels(count: int) -> Source:
     k = validation.integer("count", count, at_least=2)
     unit = math.sqrt(12 / (k * k - 1))
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
-        return unit * (g.integers(k, size=n) - (k - 1) / 2)
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
+        return cast(FloatArray, unit * (g.integers(k, size=n) - (k - 1) / 2))
 
     return Source(f"{k} levels", -1.2 * (k * k + 1) / (k * k - 1), math.inf, draw)
 
@@ -129,7 +132,7 @@ def three_point() -> Source:
     Claim A6.b: of two such sources every rotation is a zero of the loss with x, x^2 and x^3.
     """
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         return math.sqrt(3) * g.choice([-1.0, 0.0, 1.0], n, p=[1 / 6, 2 / 3, 1 / 6])
 
     return Source("three points", 0.0, math.inf, draw)

@@ -6,7 +6,9 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-Number = TypeVar("Number", float, np.ndarray, Tensor)
+from .._types import FloatArray
+
+Number = TypeVar("Number", float, FloatArray, Tensor)
 
 
 def ica_gain_variance(information_i: Number, information_j: Number) -> Number:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from .. import validation
+from .._types import FloatArray
 from .sources import Source
 
 
@@ -23,12 +24,14 @@ def gaussian_mixture(
     Returns
     -------
     Source
-        Its Fisher information is an integral, here by quadrature to about 1e-10.
+        Its Fisher information is an integral, here by quadrature to about 1e-10, or to the spacing
+        of numbers near the means in units of the least deviation.
 
     Raises
     ------
     ValueError
-        If lengths differ or a number is out of range.
+        If lengths differ, a number is out of range or deviations are too small next to the means:
+        below 1e-10 of the farthest one from the middle or of the deviation of the mixture.
 
     Examples
     --------
@@ -49,26 +52,38 @@ def gaussian_mixture(
     m = m - w @ m
     unit = math.sqrt(w @ (m**2 + s**2))
     m, s = m / unit, s / unit
+    least = 1e-10 * max(1.0, float(np.abs(m).max()))  # below it numbers near the means are coarse
+    if (s < least).any():
+        raise ValueError(
+            f"deviations must be at least {least * unit:.3g} next to such means, got "
+            f"{float(s.min() * unit):.3g}"
+        )
 
-    def draw(g: np.random.Generator, n: int) -> np.ndarray:
+    def draw(g: np.random.Generator, n: int) -> FloatArray:
         which = g.choice(len(w), n, p=w)
-        return m[which] + s[which] * g.standard_normal(n)
+        drawn: FloatArray = m[which] + s[which] * g.standard_normal(n)
+        return drawn
 
     kurtosis = float(w @ (m**4 + 6 * m**2 * s**2 + 3 * s**4)) - 3
     return Source(f"mixture of {len(w)} gaussians", kurtosis, _information(m, s, w), draw)
 
 
-def _information(m: np.ndarray, s: np.ndarray, w: np.ndarray) -> float:
-    """Return the Fisher information of a mixture by the trapezoidal rule.
+def _information(m: FloatArray, s: FloatArray, w: FloatArray) -> float:
+    """Return the Fisher information of a mixture, by Gauss's rule on panels fit for its parts.
 
-    The integrand is analytic and its tails vanish, so the error falls exponentially in the spacing.
+    Panels are at most half a deviation of every component wide, as far as it matters. Between two
+    components the score turns over an eighth of the smaller deviation or more where there is
+    density, and the rule has converged.
     """
-    x = np.linspace((m - 12 * s).min(), (m + 12 * s).max(), 1 << 17)[:, None]
+    ends = np.unique(m + np.linspace(-12, 12, 49)[:, None] * s)
+    node, weight = np.polynomial.legendre.leggauss(24)
+    half = np.diff(ends)[:, None] / 2
+    x = (ends[:-1, None] + half * (1 + node)).reshape(-1, 1)
     logs = -0.5 * ((x - m) / s) ** 2 - np.log(s) + np.log(w)
     total = special.logsumexp(logs, axis=1)
     score = (special.softmax(logs, axis=1) * (x - m) / s**2).sum(1)
     density = np.exp(total) / math.sqrt(2 * math.pi)
-    return float((density * score**2).sum() * (x[1, 0] - x[0, 0]))
+    return float((half * weight).ravel() @ (density * score**2))
 
 
 def bimodal(separation: float = 2.0) -> Source:

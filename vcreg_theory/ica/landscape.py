@@ -119,7 +119,8 @@ def rotation_losses(
     Raises
     ------
     ValueError
-        If shapes do not fit, weights are not a law or the batch size is below 2.
+        If shapes do not fit, the projector returns an odd number of features, weights are not a law
+        or the batch size is below 2.
 
     Notes
     -----
@@ -167,6 +168,11 @@ def _losses(
     turn = pairs.new_tensor([[cos, sin], [-sin, cos]])
     with torch.no_grad():
         z = projector(pairs @ turn.T)
+    if z.ndim != 2 or len(z) != len(pairs) or not z.shape[1] or z.shape[1] % 2:
+        raise ValueError(
+            "projector must return as many features of each of the two outputs, shape "
+            f"({len(pairs)}, 2 m), got {tuple(z.shape)}"
+        )
     z = z - mass @ z
     weighted = z * mass[:, None]
     square = (weighted.T @ z).square()

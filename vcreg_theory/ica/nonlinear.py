@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from .. import validation
+from .._types import FloatArray
 
 
-def triangle_mixture(sources: Any) -> np.ndarray:
+def triangle_mixture(sources: Any) -> FloatArray:
     r"""Return the sum and the difference of two sources, :math:`x = (s_1 + s_2, s_1 - s_2)`.
 
     Parameters
@@ -28,7 +29,7 @@ def triangle_mixture(sources: Any) -> np.ndarray:
     return np.stack([s[:, 0] + s[:, 1], s[:, 0] - s[:, 1]], 1)
 
 
-def darmois_outputs(mixture: Any) -> np.ndarray:
+def darmois_outputs(mixture: Any) -> FloatArray:
     r"""Return the Darmois construction on `triangle_mixture`, in closed form.
 
     .. math::
@@ -75,7 +76,7 @@ def darmois_outputs(mixture: Any) -> np.ndarray:
     return np.stack([first, second.clip(0, 1)], 1)
 
 
-def swirl(sources: Any, strength: float) -> np.ndarray:
+def swirl(sources: Any, strength: float) -> FloatArray:
     r"""Turn two independent uniform sources into two others, by angles that grow outwards.
 
     .. math::
@@ -122,7 +123,7 @@ def swirl(sources: Any, strength: float) -> np.ndarray:
     return ndtr(turned)
 
 
-def signed_power(mixture: Any, power: float) -> np.ndarray:
+def signed_power(mixture: Any, power: float) -> FloatArray:
     r"""Return :math:`\operatorname{sign}(u) |u|^p`, the distortion of a post-nonlinear mixture.
 
     Parameters
@@ -160,7 +161,7 @@ DARMOIS_CORRELATION = 41 / 60
 """Mean correlation coefficient of `darmois_outputs` with uniform sources, (7/10 + 2/3) / 2."""
 
 
-def _pairs(name: str, value: Any) -> np.ndarray:
+def _pairs(name: str, value: Any) -> FloatArray:
     """Return a finite float64 array with two columns."""
     array = np.asarray(value, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
@@ -168,7 +169,7 @@ def _pairs(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _unit_pairs(name: str, value: Any) -> np.ndarray:
+def _unit_pairs(name: str, value: Any) -> FloatArray:
     """Return an array with two columns and entries in [0, 1]."""
     array = _pairs(name, value)
     if ((array < 0) | (array > 1)).any():

@@ -14,7 +14,9 @@ from . import cells
 
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 7))
 FREE = 2
-_CLEAR = 2.0  # standard errors
+_CONSTANT = 1e-12  # a variance below it is rounding
+_ALIKE = cells.STEP**2
+_CLEAR = 2.33  # standard errors: of a Gaussian they are exceeded with probability 0.01
 
 
 class Scores(NamedTuple):
@@ -128,11 +130,22 @@ def _held(table: Tensor, found: cells.Sums) -> Tensor:
 
 
 def _weights(block: cells.Moments, ridge: Tensor, free: int) -> Tensor:
-    """Solve the regression with a ridge in units of variances on all but the first features."""
-    scale = block.covariance.diagonal(dim1=1, dim2=2).clamp(min=1e-12).sqrt()
+    """Solve the regression with a ridge in units of variances on all but the first features.
+
+    Samples that cells resolve to two values make the variable and its tanh one feature; then the
+    tanh has the ridge, too, and the system stays regular. Of constant samples the score is 0.
+    """
+    scale = block.covariance.diagonal(dim1=1, dim2=2).clamp(min=_CONSTANT).sqrt()
     correlation = block.covariance / (scale[:, :, None] * scale[:, None])
-    penalty = torch.ones_like(scale[0])
-    penalty[:free] = 0
-    system = correlation + ridge[..., None, None] * penalty.diag()
-    target = (block.slope / scale)[..., None].expand(*ridge.shape, -1, 1)
-    return torch.linalg.solve(system, target)[..., 0] / scale
+    penalty = torch.ones_like(scale)
+    penalty[:, :free] = 0
+    if free > 1:
+        alike = 1 - correlation[:, :1, 1:free].square() < _ALIKE
+        penalty[:, 1:free] = alike[:, 0].to(penalty)
+    system = correlation + ridge[..., None, None] * penalty.diag_embed()
+    constant = block.covariance[:, 0, 0] <= _CONSTANT
+    system = torch.where(constant[:, None, None], torch.eye(len(scale[0])).to(system), system)
+    slope = torch.where(constant[:, None], 0.0, block.slope)
+    target = (slope / scale)[..., None].expand(*ridge.shape, -1, 1)
+    weights: Tensor = torch.linalg.solve(system, target)[..., 0]
+    return weights / scale

@@ -16,21 +16,27 @@ ROUNDS, _CHOICES = 4, 2  # estimates of the scores at most, and of their ridges
 _COARSE = 1.5  # information that the coarse rotation is credited with
 _SETTLED = 1e-3  # a first step this small after new scores ends the rounds
 _LARGEST = 0.5
+_TWINS = 0.5  # correlation of two outputs that have found one source
+_NEAR = 0.2  # largest gain by which a rotation may differ from the free matrix near it
 _ROUND = 60  # steps of a round that others follow
 _BLUR = 2.0  # width of the sharpest feature of a score in errors of the outputs
 _LEAST_RIDGE = 1e-9  # a block of discrete values is singular
+_FINEST = 2 * cells.STEP  # detail of a score, in deviations
+MOST_INFORMATION = _FINEST**-2
 
 
 class Solution(NamedTuple):
     """Unmixing matrix of the white data, whose rows have unit norm.
 
     `information` is the Fisher information that the scores explain on held-out samples, (d,);
-    `converged` tells whether the last step was below the tolerance.
+    `converged` tells whether the last step was below the tolerance, `rotation` whether the matrix
+    was held to rotations.
     """
 
     unmixing: Tensor
     information: Tensor
     converged: bool
+    rotation: bool = False
 
 
 class _Round(NamedTuple):
@@ -46,9 +52,27 @@ def solve(x: Tensor, start: Tensor, options: Options, seed: int, progress: Progr
     """Return the unmixing of white data x[d, n], n above d, from a random rotation."""
     unmixing = rotate(x, start, seed, progress)
     found = _rounds(x, unmixing, options, seed, progress)
-    if found is None and not options.orthogonal:  # rotations are the safer steps
+    if not options.orthogonal and (found is None or _collapsed(found.unmixing)):
+        # Rotations are the safer steps, and cannot find a source twice.
         found = _rounds(x, unmixing, options._replace(orthogonal=True), seed, progress)
     return Solution(unmixing, x.new_ones(len(x)), False) if found is None else found
+
+
+def _collapsed(unmixing: Tensor) -> bool:
+    """Return whether two outputs are nearly one, whose correlation should be one of chance."""
+    return bool((unmixing @ unmixing.T).triu(1).abs().max() > _TWINS)
+
+
+def freed(
+    x: Tensor, rotation: Tensor, options: Options, seed: int, progress: Progress
+) -> Tensor | None:
+    """Return the free unmixing matrix near a rotation, or None if steps lead away from it."""
+    found = _rounds(x, rotation, options._replace(orthogonal=False), seed, progress)
+    if found is None or not found.converged:
+        return None
+    change = found.unmixing @ rotation.T  # the inverse of a rotation
+    near = float((change - torch.eye(len(x)).to(change)).abs().max()) <= _NEAR
+    return found.unmixing if near else None
 
 
 def _rounds(
@@ -72,7 +96,8 @@ def _rounds(
         unmixing, known, kept = new.unmixing, score.information, (score, choice.information)
         if new.first < _SETTLED or progress.exhausted:
             break
-    return Solution(unmixing, choice.information, new.last < options.tol)
+    assert choice is not None  # chosen in the first round
+    return Solution(unmixing, choice.information, new.last < options.tol, options.orthogonal)
 
 
 def _finish(
@@ -87,7 +112,9 @@ def _finish(
         return None
     score, information = kept
     new = _descend(x, unmixing, score, options, True, progress)
-    return Solution(new.unmixing, information, new.last < options.tol) if new.sound else None
+    if not new.sound:
+        return None
+    return Solution(new.unmixing, information, new.last < options.tol, options.orthogonal)
 
 
 def _features(options: Options, found: cells.Sums, seed: int) -> Tensor:
@@ -106,8 +133,9 @@ def _choose(
     """
     d, n = len(table), where.index.numel() // len(table)
     error = ((information - 1).clamp(min=0.1) * n).rsqrt()
-    blur = (_BLUR * d**0.5 * error).clamp(min=2 * cells.STEP)
+    blur = (_BLUR * d**0.5 * error).clamp(min=_FINEST)
     found = scores.cross_validate(where, table, blur**-2)
+    found = found._replace(information=found.information.clamp(0, MOST_INFORMATION))
     if options.ridge is None:
         return found
     return found._replace(ridge=torch.full_like(found.ridge, max(options.ridge, _LEAST_RIDGE)))
@@ -139,6 +167,7 @@ def _descend(
         enough = options.tol if final else max(_SETTLED, 0.1 * first)
         if progress.step(size) or size < enough or (count >= _ROUND and not final):
             break
+    assert first is not None  # the size of the first step
     return _Round(unmixing, first, size, size < max(first, options.tol))
 
 
@@ -146,5 +175,7 @@ def _restore(unmixing: Tensor, orthogonal: bool) -> Tensor:
     """Return the nearest rotation, or the rows at unit norm, which is unit variance."""
     if orthogonal:
         left, _, right = torch.linalg.svd(unmixing)
-        return left @ right
-    return unmixing / torch.linalg.vector_norm(unmixing, dim=1, keepdim=True)
+        nearest: Tensor = left @ right
+        return nearest
+    lengths: Tensor = torch.linalg.vector_norm(unmixing, dim=1, keepdim=True)
+    return unmixing / lengths

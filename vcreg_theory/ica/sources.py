@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import validation
+from .._types import FloatArray
 
-Draw = Callable[[np.random.Generator, int], np.ndarray]
+Draw = Callable[[np.random.Generator, int], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Source:
     information: float
     draw: Draw
 
-    def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
+    def sample(self, n: int, generator: np.random.Generator) -> FloatArray:
         """Return n independent samples in float64."""
         return self.draw(generator, validation.integer("n", n, at_least=1))
 
 
-def sample_sources(sources: Sequence[Source], n: int, generator: np.random.Generator) -> np.ndarray:
+def sample_sources(sources: Sequence[Source], n: int, generator: np.random.Generator) -> FloatArray:
     """Sample mutually independent sources.
 
     Parameters
@@ -62,6 +63,6 @@ def sample_sources(sources: Sequence[Source], n: int, generator: np.random.Gener
     return np.stack([source.sample(n, generator) for source in sources], 1)
 
 
-def mixing_matrix(d: int, generator: np.random.Generator) -> np.ndarray:
+def mixing_matrix(d: int, generator: np.random.Generator) -> FloatArray:
     """Return a random mixing matrix with independent standard normal entries, shape (d, d)."""
     return generator.standard_normal((validation.integer("d", d, at_least=1),) * 2)

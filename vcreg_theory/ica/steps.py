@@ -108,7 +108,8 @@ def _gauss_newton(factor: Tensor, blocks: Tensor, a: Tensor, b: Tensor, orthogon
     """Least squares in whitened coordinates, pair by pair."""
 
     def white(v: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(factor, v[..., None], upper=False)[..., 0]
+        solved: Tensor = torch.linalg.solve_triangular(factor, v[..., None], upper=False)
+        return solved[..., 0]
 
     half = torch.linalg.solve_triangular(factor[:, None], blocks, upper=False)
     cross = torch.linalg.solve_triangular(factor, half.mT, upper=False).mT
@@ -117,7 +118,7 @@ def _gauss_newton(factor: Tensor, blocks: Tensor, a: Tensor, b: Tensor, orthogon
     two = b[:, None, :, None] * a[None, :, None, :]  # derivative by theta_ji
     columns = [one - two] if orthogonal else [one, two]
     design = torch.stack(columns, -1).flatten(2, 3)
-    angles = torch.linalg.pinv(design) @ -cross.flatten(2, 3)[..., None]
+    angles: Tensor = torch.linalg.pinv(design) @ -cross.flatten(2, 3)[..., None]
     return angles[..., 0, 0].clone().fill_diagonal_(0)
 
 
@@ -126,6 +127,7 @@ def _scoring(own: Tensor, centred: Tensor, a: Tensor, y: Tensor, orthogonal: boo
     weights = torch.linalg.solve(own, a[..., None])[..., 0]
     cross = torch.einsum("nik,ik->in", centred, weights) @ y / len(y)
     info = (weights * a).sum(1)
+    step: Tensor
     if orthogonal:
         step = (cross.T - cross) / (info[:, None] + info - 2)
     else:

@@ -68,15 +68,15 @@ def mean_pairwise_hsic(
     with torch.autocast(z.device.type, enabled=False):
         scales = torch.ones_like(shift)
         if normalize:
-            selves = _additive(u, shift, scales)[1].hsic(n, estimator)
-            scales = self_scales(selves).to(z.dtype)
+            alone = _additive(u, shift, scales)[1].hsic(n, estimator)
+            scales = self_scales(alone).to(z.dtype)
         mixed, selves = _additive(u, shift, scales)
         own = (scales.double().square() * selves.hsic(n, estimator)).sum()
         total = mixed.hsic(n, estimator) - own
     return (total / (number * (number - 1))).to(z.dtype)
 
 
-def _several(z: Any, smallest: int, samples: int) -> Tensor:
+def _several(z: object, smallest: int, samples: int) -> Tensor:
     """Return samples (n, K) of at least `smallest` variables."""
     z = columns(z, samples)
     if z.shape[1] < smallest:

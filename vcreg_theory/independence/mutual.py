@@ -179,4 +179,5 @@ def _centred(rows: slice, widths: list[float], means: Tensor, *samples: Tensor) 
         for value, w, mean in zip(samples, widths, means, strict=True):
             kernel = gram_less_one(value[rows], value, w)
             product = product * (kernel - mean[rows, None] - mean + mean.mean())
-    return product.sum()
+    total: Tensor = product.sum()
+    return total

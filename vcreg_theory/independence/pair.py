@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ def _strip(
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(samples[0].device.type, enabled=False):
         grams = [gram_less_one(v[rows], v, w) for v, w in zip(samples, widths, strict=True)]
-    product = math.prod(gram + (1 - less) for gram in grams)
+    product = cast(Tensor, math.prod(gram + (1 - less) for gram in grams))
     return product.sum(), torch.stack([gram.sum(1) for gram in grams])
 
 

@@ -107,4 +107,5 @@ def rounding(matrix: Tensor) -> float:
 
 def log_det(matrix: Tensor) -> Tensor:
     """Return the log-determinant of a positive definite matrix."""
-    return 2 * torch.linalg.cholesky(matrix).diagonal().log().sum()
+    factor: Tensor = torch.linalg.cholesky(matrix)
+    return 2 * factor.diagonal().log().sum()

@@ -113,7 +113,7 @@ def gaussian_log_density(z: Tensor, centres: Tensor, covariance: Tensor | float)
         variance = variance.to(offsets)
         white = offsets / variance.sqrt()
         half_log_det = d / 2 * variance.log()
-    value = -white.square().sum(1) / 2 - half_log_det - d / 2 * math.log(2 * math.pi)
+    value: Tensor = -white.square().sum(1) / 2 - half_log_det - d / 2 * math.log(2 * math.pi)
     return value.to(z.dtype)
 
 

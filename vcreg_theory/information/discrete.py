@@ -42,8 +42,7 @@ def discrete_mutual_information(table: Tensor) -> Tensor:
     0.693147
     """
     p = _table(table)
-    product = p.sum(1, keepdim=True) * p.sum(0, keepdim=True)
-    return _divergence(p, product).to(widened(table).dtype)
+    return _divergence(p, p.sum(1, keepdim=True), p.sum(0)).to(widened(table).dtype)
 
 
 def discrete_decoder_bound(table: Tensor, decoder: Tensor) -> DecoderBound:
@@ -89,14 +88,18 @@ def discrete_decoder_bound(table: Tensor, decoder: Tensor) -> DecoderBound:
         raise ValueError("decoder must be positive wherever the table is, got a zero")
     rows = p.sum(1)
     bound = torch.xlogy(p, torch.where(p > 0, q, 1.0)).sum() - torch.xlogy(rows, rows).sum()
-    gap = _divergence(p, q * p.sum(0))
+    gap = _divergence(p, q, p.sum(0))
     dtype = widened(table).dtype
     return DecoderBound(bound.to(dtype), gap.to(dtype))
 
 
-def _divergence(p: Tensor, q: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of two tables of one sum, p zero where q is."""
-    ratio = torch.where(p > 0, p / torch.where(p > 0, q, 1.0), 1.0)
+def _divergence(p: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of p and a product, of one sum, p zero where it is."""
+    q = first * second
+    small = q < torch.finfo(p.dtype).tiny  # a product that underflows: one after the other then
+    ratio = p / torch.where(p > 0, torch.where(small, first, q), 1.0)
+    ratio = ratio / torch.where(small & (p > 0), second, 1.0)
+    ratio = torch.where(p > 0, ratio.clamp(max=torch.finfo(p.dtype).max), 1.0)
     return (torch.xlogy(p, ratio) - p + q).clamp(min=0).sum()
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import validation
 from ..entropy.codes import widened
-from ._matrices import definite, log_det, normalised
+from ._matrices import definite, log_det, normalised, rounding
 
 
 class DecoderBound(NamedTuple):
@@ -180,7 +180,9 @@ def linear_decoder_bound(
     Raises
     ------
     ValueError
-        If a matrix is not positive definite or a shape does not fit.
+        If a matrix is not positive definite, a shape does not fit, or the coefficients are so large
+        that the second moment of :math:`Z - BZ'` overflows or, where it is the noise, is singular
+        in rounding.
 
     Notes
     -----
@@ -208,13 +210,34 @@ def linear_decoder_bound(
     residual = own - regression @ cross.T
     error = residual + (slope - regression) @ other @ (slope - regression).T
     direct = own - slope @ cross.T - cross @ slope.T + slope @ other @ slope.T
-    spread = (direct + direct.T) / 2 if noise is None else definite("noise", noise, size=d)
+    if not bool(torch.isfinite(direct.detach() + error.detach()).all()):
+        raise ValueError(_too_large(slope))
+    spread = _resolved(direct, slope) if noise is None else definite("noise", noise, size=d)
     factor = torch.linalg.cholesky(spread)
     ratios = [torch.cholesky_solve(m, factor).trace() for m in (direct, error)]
     bound = (log_det(own) - log_det(spread) + d - ratios[0]) / 2
     gap = (log_det(spread) - log_det((residual + residual.T) / 2) - d + ratios[1]) / 2
     dtype = widened(covariance).dtype
     return DecoderBound(bound.to(dtype), gap.to(dtype))
+
+
+def _resolved(moment: Tensor, slope: Tensor) -> Tensor:
+    """Return a second moment, symmetric, if rounding has not made it singular."""
+    moment = (moment + moment.T) / 2
+    plain = moment.detach()
+    if float(plain.diagonal().min()) <= 0 or float(
+        torch.linalg.eigvalsh(normalised(plain))[0]
+    ) <= rounding(plain):
+        raise ValueError(_too_large(slope))
+    return moment
+
+
+def _too_large(slope: Tensor) -> str:
+    """Return the message for coefficients that rounding cannot bear."""
+    return (
+        "coefficients must leave a second moment of Z - BZ' that is finite and positive definite "
+        f"in float64, got entries up to {float(slope.detach().abs().max()):g}"
+    )
 
 
 def _split(split: int, size: int) -> int:

@@ -47,7 +47,7 @@ def feasibility_margin(variances: Tensor, local: Tensor) -> Tensor:
     -0.5
     """
     v = _variances(variances)
-    margin = torch.linalg.eigvalsh(torch.diag(v) - semidefinite("local", local, len(v)))[0]
+    margin: Tensor = torch.linalg.eigvalsh(torch.diag(v) - semidefinite("local", local, len(v)))[0]
     return margin.to(widened(variances).dtype)
 
 
@@ -163,7 +163,8 @@ def trace_maximiser(trace: float, d: int, *, local: Tensor | None = None) -> Ten
     levels = (trace - kept) / torch.arange(1, d + 1, dtype=values.dtype, device=values.device)
     filled = int((levels > values).nonzero().max())
     levels = values.clamp(min=float(levels[filled]))
-    return ((vectors * levels) @ vectors.T).to(widened(local).dtype)
+    found: Tensor = (vectors * levels) @ vectors.T
+    return found.to(widened(local).dtype)
 
 
 def spectral_maximiser(largest: float, d: int, *, local: Tensor | None = None) -> Tensor:

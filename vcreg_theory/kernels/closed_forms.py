@@ -26,7 +26,7 @@ def _squared_bandwidths(bandwidth: Any) -> tuple[float, float]:
     return first**2, second**2
 
 
-def _correlation(rho: Any) -> Tensor:
+def _correlation(rho: object) -> Tensor:
     if not isinstance(rho, Tensor):
         rho = torch.tensor(validation.real("rho", rho), dtype=torch.float64)
     value = rho.double()

@@ -11,11 +11,11 @@ from .. import validation
 _HALF = (torch.float16, torch.bfloat16)
 
 
-def variable(name: str, value: Any, *, min_rows: int = 1) -> Tensor:
+def variable(name: str, value: object, *, min_rows: int = 1) -> Tensor:
     """Return samples of shape (n,) or (n, d) as (n, d), in float32 at least."""
     if isinstance(value, Tensor) and value.dtype in _HALF:
         value = value.float()
-    validation.tensor(name, value, ndim=(1, 2), min_rows=min_rows)
+    value = validation.tensor(name, value, ndim=(1, 2), min_rows=min_rows)
     if value.ndim == 2 and value.shape[1] == 0:
         raise ValueError(f"{name} must have at least 1 column, got shape {tuple(value.shape)}")
     return value[:, None] if value.ndim == 1 else value
@@ -33,8 +33,8 @@ def width(name: str, value: Any) -> float:
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Return |x_i - y_j|^2 of rows of (n, d) and (m, d), by differences where d is small."""
     if x.shape[1] <= 4:  # the product form below loses digits to cancellation
-        squares = [(a[:, None] - b).square() for a, b in zip(x.T, y.T, strict=True)]
-        return sum(squares[1:], start=squares[0])
+        parts: list[Tensor] = [(a[:, None] - b).square() for a, b in zip(x.T, y.T, strict=True)]
+        return sum(parts[1:], start=parts[0])
     centre = y.mean(0)  # the nearer the origin, the fewer digits the product form loses
     x, y = x - centre, y - centre
     squares = x.square().sum(1)[:, None] + y.square().sum(1)
@@ -94,8 +94,8 @@ def gaussian_kernel(x: Tensor, y: Tensor | None = None, *, bandwidth: float | Te
         return kernel
 
 
-def _square(name: str, value: Any, smallest: int) -> Tensor:
-    validation.tensor(name, value, ndim=2, min_rows=smallest)
+def _square(name: str, value: object, smallest: int) -> Tensor:
+    value = validation.tensor(name, value, ndim=2, min_rows=smallest)
     if value.shape[0] != value.shape[1]:
         raise ValueError(f"{name} must be square, got shape {tuple(value.shape)}")
     return value

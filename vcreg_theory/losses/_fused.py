@@ -25,7 +25,8 @@ def fused(fast: Fast, plain: Plain, *inputs: Tensor) -> Values:
     """
     with full_precision(inputs[0]):
         if torch.is_grad_enabled() and any(z.requires_grad for z in inputs):
-            return _Fused.apply(fast, plain, *inputs)[: -len(inputs)]
+            apply: Callable[..., Values] = _Fused.apply
+            return apply(fast, plain, *inputs)[: -len(inputs)]
         return plain(*inputs)
 
 
@@ -38,7 +39,7 @@ class _Fused(Function):
         return (*values, *gradients)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Values) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Values) -> None:
         ctx.fast, ctx.plain, *tensors = inputs
         ctx.gradients = output[-len(tensors) :]
         ctx.mark_non_differentiable(*ctx.gradients)

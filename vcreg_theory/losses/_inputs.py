@@ -43,7 +43,7 @@ def refuse_nonfinite(loss: Tensor, **batches: Tensor) -> None:
     )
 
 
-def full_precision(z: Tensor) -> AbstractContextManager:
+def full_precision(z: Tensor) -> AbstractContextManager[object]:
     """Return a context in which autocast leaves the arithmetic of `z`'s device alone."""
     device = z.device.type
     if device != "meta" and torch.is_autocast_enabled(device):

@@ -1,5 +1,6 @@
 """One batch out of the batches of all processes, for losses whose statistics need all of it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,7 +52,8 @@ def gather(z: Tensor) -> Tensor:
         raise ValueError("z must have at least 1 dimension, got shape ()")
     if not (distributed.is_available() and distributed.is_initialized()):
         return z
-    return _Gather.apply(z) if distributed.get_world_size() > 1 else z
+    gathered: Callable[[Tensor], Tensor] = _Gather.apply
+    return gathered(z) if distributed.get_world_size() > 1 else z
 
 
 class _Gather(Function):
@@ -66,7 +68,8 @@ class _Gather(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _SumOwnRows.apply(gradient)
+        own_rows: Callable[[Tensor], Tensor] = _SumOwnRows.apply
+        return own_rows(gradient)
 
 
 class _SumOwnRows(Function):
@@ -80,4 +83,5 @@ class _SumOwnRows(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Gather.apply(gradient)
+        gathered: Callable[[Tensor], Tensor] = _Gather.apply
+        return gathered(gradient)

@@ -1,7 +1,7 @@
 """The losses as modules, which hold the options and return the scalar."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,17 @@ from .vicreg import vcreg_loss, vicreg_loss
 from .wmse import wmse_loss
 
 
+class _Terms(Protocol):
+    """What a loss function returns: the loss, among its terms."""
+
+    @property
+    def loss(self) -> Tensor: ...
+
+
 class _Loss(nn.Module):
     """Hold the options of a loss function; refuse bad ones when built."""
 
-    function: ClassVar[Callable[..., NamedTuple]]
+    function: ClassVar[Callable[..., _Terms]]
     views: ClassVar[int] = 2
 
     def __init__(self, **options: Any):

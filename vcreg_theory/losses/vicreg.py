@@ -1,7 +1,7 @@
 """Variance, invariance and covariance: the losses of VICReg and of VCReg."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ._fused import Values, fused
 from ._inputs import embeddings, refuse_nonfinite
 
 CONVENTIONS = ("official", "paper")
+"""How `vicreg_loss` may normalise: as the released code does, or as the paper."""
 
 
 class VICRegTerms(NamedTuple):
@@ -199,7 +200,7 @@ def _fast(weights: _Weights, hinge: Hinge, *views: Tensor) -> tuple[Values, Valu
         factor = weights.squared_distance / difference.numel()
         invariance = factor * column_squares(difference).sum()
         first = difference.mul_(2 * factor * weights.invariance)
-        gradients = (first, -first)
+        gradients: Values = (first, -first)
     else:
         gradients = (torch.zeros_like(views[0]),)
     work = torch.empty_like(views[0])
@@ -215,8 +216,8 @@ def _sum(
     weights: _Weights, invariance: Tensor | None, pairs: list[tuple[Tensor, Tensor]]
 ) -> Values:
     """Return the weighted sum and the terms, from the variance and covariance of each view."""
-    variance = weights.view * sum(v for v, _ in pairs)
-    covariance = sum(c for _, c in pairs)
+    variance = weights.view * cast(Tensor, sum(v for v, _ in pairs))
+    covariance = cast(Tensor, sum(c for _, c in pairs))
     loss = weights.variance * variance + weights.covariance * covariance
     if invariance is None:
         return loss, variance, covariance

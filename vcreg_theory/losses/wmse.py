@@ -104,4 +104,5 @@ def _whiten(z: Tensor, eps: float) -> Tensor:
     covariance = centred.T @ centred / (len(z) - 1)
     identity = torch.eye(z.shape[1], dtype=covariance.dtype, device=z.device)
     lower = factor((1 - eps) * covariance + eps * identity, REMEDY)
-    return torch.linalg.solve_triangular(lower, centred.T, upper=False).T.to(z.dtype)
+    white: Tensor = torch.linalg.solve_triangular(lower, centred.T, upper=False).T
+    return white.to(z.dtype)

@@ -8,8 +8,10 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.spatial.distance import cdist
 
-Velocity = Callable[[float, np.ndarray], np.ndarray]
-Event = Callable[[float, np.ndarray], float]
+from .._types import FloatArray, IndexArray
+
+Velocity = Callable[[float, FloatArray], FloatArray]
+Event = Callable[[float, FloatArray], float]
 
 _EPS = float(np.finfo(np.float64).eps)
 _FINEST = 100 * _EPS  # solve_ivp raises smaller tolerances with a warning
@@ -30,8 +32,8 @@ class IntegrationFailed(ArithmeticError):
 class Motion:
     """Inputs `x` (N, d), fixed or trainable, centroids (K, d), and how finely to integrate."""
 
-    x: np.ndarray
-    centroids: np.ndarray
+    x: FloatArray
+    centroids: FloatArray
     variance: float
     trainable: bool
     rtol: float
@@ -40,23 +42,23 @@ class Motion:
     evaluations: int = field(default=0, init=False)
 
     @property
-    def start(self) -> np.ndarray:
+    def start(self) -> FloatArray:
         """The state at time 0: what moves, as one vector."""
         parts = (self.x, self.centroids) if self.trainable else (self.centroids,)
         return np.concatenate([part.ravel() for part in parts])
 
-    def split(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return inputs and centroids of a state."""
         moved = vector.reshape(-1, self.x.shape[1])
         return (moved[: len(self.x)], moved[len(self.x) :]) if self.trainable else (self.x, moved)
 
-    def pull(self, x: np.ndarray, mu: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    def pull(self, x: FloatArray, mu: FloatArray, shares: FloatArray) -> FloatArray:
         """Return the velocity of a state from the shares (N, K) of centroids in inputs."""
         down = shares.T @ x - shares.sum(0)[:, None] * mu
         moves = (shares @ mu - shares.sum(1)[:, None] * x, down) if self.trainable else (down,)
         return np.concatenate([move.ravel() for move in moves]) / self.variance
 
-    def soft(self, t: float, vector: np.ndarray) -> np.ndarray:
+    def soft(self, t: float, vector: FloatArray) -> FloatArray:
         """Return the velocity with soft responsibilities."""
         self.spend(t)
         x, mu = self.split(vector)
@@ -64,11 +66,11 @@ class Motion:
         shares = np.exp(logits - logits.max(1, keepdims=True))
         return self.pull(x, mu, shares / shares.sum(1, keepdims=True))
 
-    def hard(self, labels: np.ndarray) -> Velocity:
+    def hard(self, labels: IndexArray) -> Velocity:
         """Return the velocity with the centroid of every input given."""
         shares = np.eye(len(self.centroids))[labels]
 
-        def velocity(t: float, vector: np.ndarray) -> np.ndarray:
+        def velocity(t: float, vector: FloatArray) -> FloatArray:
             self.spend(t)
             return self.pull(*self.split(vector), shares)
 
@@ -85,27 +87,35 @@ class Motion:
         self,
         velocity: Velocity,
         begin: float,
-        state: np.ndarray,
-        times: np.ndarray,
+        state: FloatArray,
+        times: FloatArray,
         events: Event | None = None,
     ) -> Any:
         """Return SciPy's solution from `begin` to the last of the times."""
-        options = {"rtol": max(self.rtol, _FINEST), "atol": self.atol, "events": events}
-        span = (begin, float(times[-1]))
-        found = solve_ivp(velocity, span, state, method="DOP853", t_eval=times, **options)
+        found = solve_ivp(
+            velocity,
+            (begin, float(times[-1])),
+            state,
+            method="DOP853",
+            t_eval=times,
+            rtol=max(self.rtol, _FINEST),
+            atol=self.atol,
+            events=events,
+        )
         if found.status < 0:
             raise IntegrationFailed(float(found.t[-1]) if found.t.size else begin, found.message)
         return found
 
 
-def follow(motion: Motion, velocity: Velocity, times: np.ndarray) -> np.ndarray:
+def follow(motion: Motion, velocity: Velocity, times: FloatArray) -> FloatArray:
     """Return the states at the times under one smooth velocity, one a row."""
     if times[-1] == 0:
         return motion.start[None]
-    return motion.solve(velocity, 0.0, motion.start, times).y.T
+    states: FloatArray = motion.solve(velocity, 0.0, motion.start, times).y.T
+    return states
 
 
-def follow_nearest(motion: Motion, times: np.ndarray) -> np.ndarray:
+def follow_nearest(motion: Motion, times: FloatArray) -> FloatArray:
     """Return the states at the times if every input belongs to the centroid nearest at the time.
 
     Between ties the flow is smooth. An input at a tie that is about to change sides pulls its new
@@ -127,7 +137,7 @@ def follow_nearest(motion: Motion, times: np.ndarray) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _margins(motion: Motion, state: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _margins(motion: Motion, state: FloatArray, labels: IndexArray) -> FloatArray:
     """Return by how much every other centroid is further from an input than its own, squared."""
     distances = cdist(*motion.split(state), "sqeuclidean")
     own = distances[np.arange(len(labels)), labels]
@@ -135,7 +145,7 @@ def _margins(motion: Motion, state: np.ndarray, labels: np.ndarray) -> np.ndarra
     return distances - own[:, None]
 
 
-def _tie(motion: Motion, state: np.ndarray, labels: np.ndarray) -> Event | None:
+def _tie(motion: Motion, state: FloatArray, labels: IndexArray) -> Event | None:
     """Return the event that a centroid comes as near to an input as its own.
 
     Where a run begins at a tie, from which the input moves away, rounding must not make it an
@@ -146,20 +156,21 @@ def _tie(motion: Motion, state: np.ndarray, labels: np.ndarray) -> Event | None:
     threshold = _threshold(motion, state)
     raised = 2 * threshold * (_margins(motion, state, labels) <= threshold)
 
-    def smallest(t: float, moved: np.ndarray) -> float:
+    def smallest(t: float, moved: FloatArray) -> float:
         return float((_margins(motion, moved, labels) + raised).min())
 
-    smallest.terminal, smallest.direction = True, -1  # type: ignore[attr-defined]
+    smallest.terminal = True  # type: ignore[attr-defined]  # solve_ivp reads both
+    smallest.direction = -1  # type: ignore[attr-defined]
     return smallest
 
 
-def _threshold(motion: Motion, state: np.ndarray) -> float:
+def _threshold(motion: Motion, state: FloatArray) -> float:
     """Return the margin below which an input is at a tie."""
-    size = max(np.abs(part).max() for part in motion.split(state))
+    size: float = max(np.abs(part).max() for part in motion.split(state))
     return max(_TIE * size**2, float(np.finfo(np.float64).tiny))  # positive if all points are one
 
 
-def _switched(motion: Motion, state: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _switched(motion: Motion, state: FloatArray, labels: IndexArray) -> IndexArray:
     """Return the assignment after an event: inputs at a tie change sides if they are crossing."""
     margins = _margins(motion, state, labels)
     x, mu = motion.split(state)

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from .. import validation
+from .._types import FloatArray
 from ._inputs import exponents, points
 from ._integrate import _EPS, IntegrationFailed, Motion, follow, follow_nearest
 
 ASSIGNMENTS = ("soft", "one-to-one", "nearest")
+"""What `mixture_gradient_flow` takes for the shares of centroids in inputs."""
 
 
 class MixtureTrajectory(NamedTuple):
@@ -101,7 +103,8 @@ def mixture_gradient_flow(
     # About its resting point the flow loses no digits to an offset.
     middle = (np.concatenate(positions) if trainable_inputs else positions[0]).mean(0)
     motion = Motion(
-        *(part - middle for part in positions),
+        positions[0] - middle,
+        positions[1] - middle,
         variance=variance,
         trainable=trainable_inputs,
         rtol=validation.positive("rtol", rtol),
@@ -117,19 +120,20 @@ def mixture_gradient_flow(
             record[0] = start  # to the last digit
     if not trainable_inputs:
         recorded[0][:] = positions[0]
-    kind = {"dtype": x.dtype, "device": x.device}
-    return MixtureTrajectory(*(torch.as_tensor(v, **kind) for v in (times, *recorded)))
+    return MixtureTrajectory(
+        *(torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (times, *recorded))
+    )
 
 
-def _times(times: Any) -> np.ndarray:
+def _times(times: Any) -> FloatArray:
     """Return the times of a record."""
-    times = validation.sample("times", times)
-    if times[0] < 0 or (np.diff(times) <= 0).any():
-        raise ValueError(f"times must be strictly ascending from 0 or later, got {times!r}")
-    return times
+    found = validation.sample("times", times)
+    if found[0] < 0 or (np.diff(found) <= 0).any():
+        raise ValueError(f"times must be strictly ascending from 0 or later, got {found!r}")
+    return found
 
 
-def _states(motion: Motion, assignment: str, times: np.ndarray) -> np.ndarray:
+def _states(motion: Motion, assignment: str, times: FloatArray) -> FloatArray:
     """Return the states at the times, one a row."""
     if assignment == "soft":
         return follow(motion, motion.soft, times)
@@ -140,7 +144,7 @@ def _states(motion: Motion, assignment: str, times: np.ndarray) -> np.ndarray:
 
 def _require_conserved(
     motion: Motion,
-    pairs: list[tuple[np.ndarray, np.ndarray]],
+    pairs: list[tuple[FloatArray, FloatArray]],
     assignment: str,
     end: float,
 ) -> None:
@@ -159,8 +163,9 @@ def _require_conserved(
         raise IntegrationFailed(end, f"conserved means moved by {drift:g}, above {allowed:g}")
 
 
-def _invariants(x: np.ndarray, mu: np.ndarray, assignment: str) -> np.ndarray:
+def _invariants(x: FloatArray, mu: FloatArray, assignment: str) -> FloatArray:
     """Return the common mean, or the midpoints of all pairs."""
     if assignment == "one-to-one":
         return (x + mu) / 2
-    return np.concatenate([x, mu]).mean(0, keepdims=True)
+    mean: FloatArray = np.concatenate([x, mu]).mean(0, keepdims=True)
+    return mean

@@ -40,7 +40,7 @@ def critical_variance(x: Tensor) -> Tensor:
     1.0
     """
     x = codes("x", x)
-    largest = torch.linalg.svdvals(centred(x))[0]
+    largest: Tensor = torch.linalg.svdvals(centred(x))[0]
     return (largest.square() / len(x)).to(x.dtype)
 
 

@@ -1,6 +1,7 @@
 """Parts that the networks share: a sequence that knows its width, input normalisation, units."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,9 @@ class Normalise(nn.Module):
     tensor([1., 2.])
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         channels: int,
@@ -99,10 +103,11 @@ def unit(activation: str) -> nn.Module:
 
 def gain(activation: str) -> float:
     """Return the factor on weights of deviation 1 / sqrt(fan-in) that keeps the size of units."""
-    return nn.init.calculate_gain(activation, LEAK if activation == "leaky_relu" else None)
+    name = cast(Literal["relu", "leaky_relu", "tanh"], activation)
+    return nn.init.calculate_gain(name, LEAK if activation == "leaky_relu" else None)
 
 
-def kaiming(network: nn.Module, *, mode: str) -> None:
+def kaiming(network: nn.Module, *, mode: Literal["fan_in", "fan_out"]) -> None:
     """Draw the convolutions of a ReLU network with variance 2 / fan, `mode` naming the fan."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):

@@ -91,9 +91,10 @@ def projector(
                 continue
             linear = _linear(before, after, gain(activation), offset=not batch_norm)
             layers[f"linear{k}"] = linear
+            shifted: nn.Linear | nn.BatchNorm1d = linear
             if batch_norm:
-                layers[f"bn{k}"] = nn.BatchNorm1d(after)
-            nn.init.normal_((layers[f"bn{k}"] if batch_norm else linear).bias, 0.0, spread)
+                shifted = layers[f"bn{k}"] = nn.BatchNorm1d(after)
+            nn.init.normal_(shifted.bias, 0.0, spread)
             layers[f"unit{k}"] = unit(activation)
     network = Network(layers)
     network.out_features = widths[-1]
@@ -129,6 +130,9 @@ class ElementwiseProjector(nn.Module):
     (torch.Size([2, 3]), 6, [])
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, dim: int, features: int, *, activation: str, bandwidth: float):
         super().__init__()
         self.activation, self.bandwidth = activation, bandwidth
@@ -141,7 +145,8 @@ class ElementwiseProjector(nn.Module):
         """Return the features of `x`, shape (n, d m): those of coordinate 0 first."""
         if isinstance(x, Tensor) and (x.ndim != 2 or x.shape[1] != len(self.weight)):
             raise ValueError(f"x must have shape (n, {len(self.weight)}), got {tuple(x.shape)}")
-        return self.unit(x.unsqueeze(2) * self.weight + self.bias).flatten(1)
+        units: Tensor = self.unit(x.unsqueeze(2) * self.weight + self.bias)
+        return units.flatten(1)
 
     def resample(self, generator: torch.Generator) -> None:
         """Draw all weights anew, for instance at every step.
@@ -152,10 +157,12 @@ class ElementwiseProjector(nn.Module):
             On any device; the numbers depend on its type.
         """
         shape, cosine = self.weight.shape, self.activation == "cosine"
-        options = {"generator": generator, "device": generator.device, "dtype": torch.float64}
-        self.weight.copy_(torch.randn(shape, **options) / self.bandwidth)
-        b = 2 * math.pi * torch.rand(shape, **options) if cosine else torch.randn(shape, **options)
-        self.bias.copy_(b)
+        device, dtype = generator.device, torch.float64
+        weight = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        self.weight.copy_(weight / self.bandwidth)
+        law = torch.rand if cosine else torch.randn
+        b = law(shape, generator=generator, device=device, dtype=dtype)
+        self.bias.copy_(2 * math.pi * b if cosine else b)
 
     def dense(self) -> nn.Sequential:
         """Return the same map as a linear layer with units, mostly zeros: what `piecewise` reads.

@@ -43,7 +43,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the units after the sum, shape (n, outputs, height / stride, width / stride)."""
         residual = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        return self.relu2(residual + self.shortcut(x))
+        units: Tensor = self.relu2(residual + self.shortcut(x))
+        return units
 
 
 def resnet18(

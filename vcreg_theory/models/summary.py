@@ -81,4 +81,4 @@ def forward_flops(model: nn.Module, input_shape: Sequence[int]) -> int:
             raise ValueError(
                 f"input_shape {tuple(shape)} is not that of an input of this model: {error}"
             ) from error
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())

@@ -111,11 +111,12 @@ def _henze_zirkler_variance(beta: float, d: int) -> float:
     """Return the variance of the limit law of the statistic under normality."""
     b2 = beta**2
     a, w, pairs = 1 + 2 * b2, (1 + b2) * (1 + 3 * b2), d * (d + 2)
-    return (
+    variance: float = (
         2 * (1 + 4 * b2) ** (-d / 2)
         + 2 * a**-d * (1 + 2 * d * b2**2 / a**2 + 3 * pairs * b2**4 / (4 * a**4))
         - 4 * w ** (-d / 2) * (1 + 3 * d * b2**2 / (2 * w) + pairs * b2**4 / (2 * w**2))
     )
+    return variance
 
 
 def henze_zirkler(z: Tensor) -> NormalityResult:
@@ -194,7 +195,7 @@ def _kurtosis_score(b: float, n: int, d: int) -> float:
     skew = (d + 8) * math.sqrt(8 / (pairs * n))
     a = 6 + 8 / skew * (2 / skew + math.sqrt(1 + 4 / skew**2))
     stretch = 1 + (b - mean) / math.sqrt(variance) * math.sqrt(2 / (a - 4))
-    root = ((1 - 2 / a) / max(stretch, 1e-12)) ** (1 / 3)
+    root: float = ((1 - 2 / a) / max(stretch, 1e-12)) ** (1 / 3)
     return (1 - 2 / (9 * a) - root) / math.sqrt(2 / (9 * a))
 
 

@@ -48,7 +48,8 @@ class Slice:
     def points(self, coordinates: np.ndarray) -> Tensor:
         """Return the inputs with slice coordinates `coordinates` (n, k)."""
         s = torch.from_numpy(np.ascontiguousarray(coordinates))
-        return self.origin + torch.tensordot(s, self.basis, 1)
+        offsets: Tensor = torch.tensordot(s, self.basis, 1)
+        return self.origin + offsets
 
     def forward(self, step: int, columns: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Apply one step to flattened values; drop those that no later step reads."""
@@ -80,6 +81,7 @@ class Slice:
     def windows(self, step: int) -> np.ndarray:
         """Return the window table of a pooling step."""
         operation = self.program.steps[step]
+        assert isinstance(operation, MaxPool)
         return operation.windows(self.shapes[operation.inputs[0]]).numpy()
 
     def patterns(self, codes: np.ndarray) -> dict[int, Pattern]:
@@ -161,4 +163,6 @@ def _step_in_float64(step: Step) -> Step:
         return step  # constants of such steps follow the dtype of what they meet
     layer = copy.deepcopy(step.source).double().cpu()
     build = next(build for kinds, build in LAYERS if isinstance(layer, kinds))
-    return build(step.name, step.inputs, layer)
+    rebuilt = build(step.name, step.inputs, layer)
+    assert rebuilt is not None  # only layers without a step have none
+    return rebuilt

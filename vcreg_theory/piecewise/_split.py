@@ -139,7 +139,8 @@ class SignCriterion:
         return code, choice
 
     def gaps(self, values: np.ndarray, cells: Cells, choice: np.ndarray) -> np.ndarray:
-        return values[cells.index, np.repeat(choice, cells.sizes())]
+        gaps: np.ndarray = values[cells.index, np.repeat(choice, cells.sizes())]
+        return gaps
 
 
 class WinnerCriterion:
@@ -269,7 +270,8 @@ def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _largest(values: np.ndarray) -> float:
-    return max(values.max(), -values.min(), np.finfo(float).tiny)
+    largest: float = max(values.max(), -values.min(), np.finfo(float).tiny)
+    return largest
 
 
 def _lowest_bit(words: np.ndarray) -> np.ndarray:

@@ -201,7 +201,7 @@ def _kinks(boundary: _Boundary, sensitivity: Tensor) -> tuple[Tensor, Tensor, Te
 
 def _boundaries(program: Program, piece: Piece, x: Tensor) -> list[_Boundary]:
     """Return the margins of every step with several pieces, and their gradients."""
-    steps = [(i, step) for i, step in enumerate(program.steps) if step.branches]
+    steps = [(i, s) for i, s in enumerate(program.steps) if isinstance(s, Rectifier | MaxPool)]
     gradients: list[list[Tensor]] = [[] for _ in steps]
     rows = max(1, _BUDGET // max(shape.numel() for shape in piece.shapes))
     for start in range(0, x.numel(), rows):
@@ -212,6 +212,7 @@ def _boundaries(program: Program, piece: Piece, x: Tensor) -> list[_Boundary]:
     found = []
     for k, (i, step) in enumerate(steps):
         shape, pattern = piece.shapes[step.inputs[0]][1:], piece.patterns[i]
+        assert pattern is not None
         margin = passes[k][1].flatten()
         real, sign = _columns(step, pattern, shape, margin)
         found.append(_Boundary(step, margin, torch.cat(gradients[k]).T, real, sign))

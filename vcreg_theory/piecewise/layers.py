@@ -234,4 +234,7 @@ BINARY = {
     operator.neg: "neg",
     torch.neg: "neg",
     operator.iadd: "add",
+    operator.isub: "sub",
+    operator.imul: "mul",
+    operator.itruediv: "div",
 }

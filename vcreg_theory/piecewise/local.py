@@ -147,8 +147,9 @@ def activation_pattern(model: nn.Module | Program, x: Tensor) -> Tensor:
         for step in program.steps:
             read = program.reads(step, values)
             pattern = step.pattern(*read)
+            if pattern is None:
+                continue
             if isinstance(step, MaxPool):
                 pattern = step.places(pattern, read[0].shape[1:])
-            if pattern is not None:
-                columns.append(pattern.flatten(1).to(torch.int16))
+            columns.append(pattern.flatten(1).to(torch.int16))
     return torch.cat(columns, 1)

@@ -6,7 +6,7 @@ function downstream can return a map that does not exist.
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,6 +109,35 @@ def lower(model: nn.Module | Program) -> Program:
     return _Lowering(model).run()
 
 
+_IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv)
+
+
+class _Proxy(fx.Proxy):
+    """A traced value that records ``y += z``, which fx itself takes for ``y = y + z``."""
+
+    def _assign(self, function: Callable[..., Any], other: object) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    def __iadd__(self, other: object) -> Any:
+        return self._assign(operator.iadd, other)
+
+    def __isub__(self, other: object) -> Any:
+        return self._assign(operator.isub, other)
+
+    def __imul__(self, other: object) -> Any:
+        return self._assign(operator.imul, other)
+
+    def __itruediv__(self, other: object) -> Any:
+        return self._assign(operator.itruediv, other)
+
+
+class _Tracer(fx.Tracer):
+    """Tracing in which another name of a value that is changed in place is noticed."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+
 class _Lowering:
     """One pass over the traced graph: each node becomes a value, a constant or a new step."""
 
@@ -134,7 +163,7 @@ class _Lowering:
             self.modules = {"0": self.model, **{f"0.{k}": m for k, m in self.modules.items() if k}}
             self.model = root
         try:
-            return fx.Tracer().trace(root)
+            return _Tracer().trace(root)
         except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError) as error:
             raise TypeError(
                 f"model {type(self.model).__name__} cannot be traced into a fixed sequence of "
@@ -149,7 +178,7 @@ class _Lowering:
         return 0
 
     def get_attr(self, node: fx.Node) -> Tensor:
-        value = operator.attrgetter(str(node.target))(self.model)
+        value: Tensor = operator.attrgetter(str(node.target))(self.model)
         return value.detach()
 
     def call_module(self, node: fx.Node) -> int:
@@ -194,7 +223,7 @@ class _Lowering:
         if node.kwargs:
             raise not_affine(node.name, f"{kind} with {', '.join(node.kwargs)}")
         values = [isinstance(v, int) and not isinstance(v, bool) for v in (a, b)]
-        if node.target is operator.iadd and values[0]:
+        if node.target in _IN_PLACE and values[0]:
             self.overwritten[a] = node.name
         if kind == "neg":
             return self._add(scaling(node.name, a, -1.0, 0.0))

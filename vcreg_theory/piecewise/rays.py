@@ -87,7 +87,9 @@ def margins_along(program: Program, x: Tensor, u: Tensor) -> Iterator[tuple[int,
         read, moved = values.read(step), tangents.read(step)
         pattern = step.pattern(*read)
         if step.branches:
-            yield index, step.margins(pattern, *read), step.margins(pattern, *moved)
+            margins, slopes = step.margins(pattern, *read), step.margins(pattern, *moved)
+            assert margins is not None and slopes is not None
+            yield index, margins, slopes
         if index >= last:
             return
         values.append(step.affine(pattern, *read))

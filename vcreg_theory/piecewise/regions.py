@@ -57,6 +57,9 @@ class Regions2D:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __repr__(self) -> str:
+        return f"Regions2D({len(self)} cells, {len(self.vertices)} corners)"
+
     def polygon(self, i: int) -> Tensor:
         """Return the corners (v, 2) of cell `i`, counter-clockwise."""
         if not -len(self) <= i < len(self):

@@ -135,15 +135,15 @@ def _split_chunk(
 ) -> list[tuple[int, dict[int, np.ndarray], np.ndarray]]:
     """Split a run of pieces by one step; return runs of pieces for the next step, in order."""
     key = line.program.steps[step].inputs[0]
-    pool = isinstance(line.program.steps[step], MaxPool)
-    windows = line.windows(step) if pool else None
+    windows = line.windows(step) if isinstance(line.program.steps[step], MaxPool) else None
     values = columns[key]
-    piece, weight = _winner_changes(values, windows) if pool else _sign_changes(values)
+    changes = _sign_changes(values) if windows is None else _winner_changes(values, windows)
+    piece, weight = changes
     piece, weight = _tidy(piece, weight, np.diff(columns[POINTS][:, 0]))
     columns = {i: _insert(column, piece, weight) for i, column in columns.items()}
     parent = np.sort(np.concatenate([np.arange(len(codes)), piece]))
     middle = (columns[key][:-1] + columns[key][1:]) / 2
-    new = _winners(middle, windows) if pool else np.packbits(middle > 0, 1, "little")
+    new = np.packbits(middle > 0, 1, "little") if windows is None else _winners(middle, windows)
     codes = np.concatenate([codes[parent], new], 1)
     size = max(CHUNK_BYTES // (8 * sum(c.shape[1] for c in columns.values())), 16)
     chunks = []
@@ -188,7 +188,8 @@ def _winner_changes(values: np.ndarray, windows: np.ndarray) -> tuple[np.ndarray
 
 def _winners(values: np.ndarray, windows: np.ndarray) -> np.ndarray:
     """Return the place of each window's winner; the first of several."""
-    return _entries(values, windows).argmax(-1).astype(np.uint8)
+    winners: np.ndarray = _entries(values, windows).argmax(-1).astype(np.uint8)
+    return winners
 
 
 def _entries(values: np.ndarray, windows: np.ndarray) -> np.ndarray:

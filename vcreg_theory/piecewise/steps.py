@@ -92,6 +92,7 @@ class Rectifier(Step):
         return values[0] > 0
 
     def linear(self, pattern: Pattern, *values: Tensor) -> Tensor:
+        assert pattern is not None
         # Twenty times as fast as torch.where once one mask serves a batch of rows.
         return values[0] * (pattern if self.slope == 0.0 else self._choose(pattern, values[0]))
 
@@ -99,9 +100,10 @@ class Rectifier(Step):
         return (self.linear(pattern, g),)
 
     def margins(self, pattern: Pattern, *values: Tensor) -> Tensor:
+        assert pattern is not None
         return (values[0] * (pattern.to(values[0].dtype) * 2 - 1)).flatten(1)
 
-    def _choose(self, pattern: Pattern, like: Tensor) -> Tensor:
+    def _choose(self, pattern: Tensor, like: Tensor) -> Tensor:
         return torch.where(pattern, like.new_ones(()), like.new_full((), self.slope))
 
 
@@ -111,17 +113,20 @@ class MaxPool(Step):
 
     branches: ClassVar[bool] = True
 
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def pattern(self, *values: Tensor) -> Tensor:
         return F.max_pool2d(values[0], return_indices=True, **self.options)[1]
 
     def linear(self, pattern: Pattern, *values: Tensor) -> Tensor:
+        assert pattern is not None
         flat = values[0].flatten(-2)
         winners = pattern.flatten(-2).expand(*flat.shape[:-1], -1)
-        return flat.gather(-1, winners).unflatten(-1, pattern.shape[-2:])
+        found: Tensor = flat.gather(-1, winners).unflatten(-1, pattern.shape[-2:])
+        return found
 
     def adjoint(self, pattern: Pattern, g: Tensor, shape: torch.Size) -> tuple[Tensor, ...]:
+        assert pattern is not None
         out = g.new_zeros((*g.shape[:-2], shape[-2] * shape[-1]))
         winners = pattern.flatten(-2).expand(*g.shape[:-2], -1)
         # Overlapping windows may share a winner, hence the addition.

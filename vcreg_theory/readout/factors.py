@@ -145,7 +145,8 @@ class _Ridge:
     def predict(self, features: Tensor, penalty: Tensor) -> Tensor:
         """Return predictions; `penalty` is one number, or one for each target."""
         weight = self.products / (self.values[:, None] + penalty)
-        return (features - self.mean) @ (self.vectors @ weight) + self.intercept
+        found: Tensor = (features - self.mean) @ (self.vectors @ weight) + self.intercept
+        return found
 
 
 def _choose(features: Tensor, targets: Tensor, grid: Tensor) -> Tensor:

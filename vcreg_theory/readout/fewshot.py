@@ -1,5 +1,6 @@
 """Few-shot read-out: how well a ridge classifier does with a handful of labels a class."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,6 +82,7 @@ def few_shot_readout(
     """
     train = check_features("train_features", train_features).double()
     test = check_features("test_features", test_features, columns=train.shape[1]).double()
+    train, test = _in_range(train, test)
     labels = check_labels("train_labels", train_labels, train)
     wanted = check_labels("test_labels", test_labels, test)
     shots = validation.integer("shots", shots, at_least=1)
@@ -100,6 +102,17 @@ def few_shot_readout(
         accuracies.append((found == wanted).double().mean())
     each = torch.stack(accuracies).cpu()
     return FewShotReadout(float(each.mean()), each, torch.tensor(chosen, dtype=torch.float64))
+
+
+def _in_range(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features, times a power of two if their squares would overflow or underflow."""
+    largest = float(train.abs().max())
+    if largest == 0 or 2.0**-400 < largest < 2.0**400:
+        return train, test
+    exponent = math.frexp(largest)[1]
+    half = exponent // 2  # in two steps, since 2^1074 is too large
+    train, test = (part * 2.0**-half * 2.0 ** (half - exponent) for part in (train, test))
+    return train, test
 
 
 def _draw(
@@ -130,4 +143,5 @@ class _Ridge:
         """Return the predictions for features; the mean target where the shots do not vary."""
         denominator = self.s.square() + penalty * self.scale
         gain = torch.where(denominator > 0, self.s / denominator, 0.0)
-        return (features - self.centre) @ (self.vh.T @ (gain[:, None] * self.rotated)) + self.mean
+        weight: Tensor = self.vh.T @ (gain[:, None] * self.rotated)
+        return (features - self.centre) @ weight + self.mean

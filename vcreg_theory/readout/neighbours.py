@@ -102,7 +102,8 @@ def _unit(features: Tensor) -> Tensor:
     # Dividing by the largest entry first keeps the squares of tiny and huge rows in range.
     largest = features.abs().amax(1, keepdim=True)
     scaled = features / torch.where(largest > 0, largest, 1.0)
-    return scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1.0)
+    lengths: Tensor = scaled.norm(dim=1, keepdim=True)
+    return scaled / lengths.clamp(min=1.0)
 
 
 def _vote(

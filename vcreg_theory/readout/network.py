@@ -50,7 +50,7 @@ def features(model: nn.Module, images: Tensor, *, batch_size: int = 512) -> Tens
         raise ValueError(
             f"images must have 2 dimensions or more and a row, got shape {tuple(images.shape)}"
         )
-    like = next(model.parameters(), None)
+    like: Tensor | None = next(model.parameters(), None)
     if like is None:
         like = to_float(images[:1])
     with torch.no_grad(), _evaluating(model), torch.autocast(like.device.type, enabled=False):

@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 SCHEMA = 1
+"""Version of the form of a record."""
+
 GROUPS = ("terms", "representation", "embedding", "accuracy", "factors")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()=+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -153,7 +155,7 @@ def lookup(content: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value is a real number and not a truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -178,7 +180,7 @@ def _is_dict(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
 
 
 def _is_positive(value: Any) -> bool:

@@ -181,4 +181,4 @@ def _number(run: Record, path: str, value: object) -> float | None:
         return None
     if not is_number(value):
         raise ValueError(f"{path} must be a number in {run.key}, got {type(value).__name__}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)

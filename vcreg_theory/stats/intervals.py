@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from .. import validation
+from .._types import FloatArray
 from ..seeding import numpy_generator
 
 
@@ -19,7 +20,8 @@ class Interval(NamedTuple):
     level: float
 
 
-def _paired(x: Any, y: Any, min_size: int) -> tuple[np.ndarray, np.ndarray]:
+def paired(x: Any, y: Any, min_size: int) -> tuple[FloatArray, FloatArray]:
+    """Return two samples of one size."""
     x = validation.sample("x", x, min_size=min_size)
     y = validation.sample("y", y, min_size=min_size)
     if x.size != y.size:
@@ -27,7 +29,8 @@ def _paired(x: Any, y: Any, min_size: int) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _not_constant(name: str, x: np.ndarray) -> None:
+def not_constant(name: str, x: FloatArray) -> None:
+    """Raise if all entries are equal."""
     if np.all(x == x[0]):
         raise ValueError(f"{name} must vary, got {x.size} times the value {x[0]:g}")
 
@@ -99,15 +102,16 @@ def proportion_interval(successes: int, n: int, level: float = 0.95) -> Interval
     return Interval(successes / n, float(interval.low), float(interval.high), level)
 
 
-def _pearson(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+def _pearson(x: FloatArray, y: FloatArray, axis: int = -1) -> FloatArray:
     x = x - x.mean(axis=axis, keepdims=True)
     y = y - y.mean(axis=axis, keepdims=True)
     norms = np.linalg.norm(x, axis=axis) * np.linalg.norm(y, axis=axis)
     with np.errstate(invalid="ignore"):  # a constant resample gives NaN, reported by the caller
-        return np.clip((x * y).sum(axis=axis) / norms, -1.0, 1.0)
+        found: FloatArray = np.clip((x * y).sum(axis=axis) / norms, -1.0, 1.0)
+    return found
 
 
-def _spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+def _spearman(x: FloatArray, y: FloatArray, axis: int = -1) -> FloatArray:
     return _pearson(stats.rankdata(x, axis=axis), stats.rankdata(y, axis=axis), axis)
 
 
@@ -157,9 +161,9 @@ def correlation_interval(
     >>> round(correlation_interval(x, x**3, method="spearman").low, 12)
     1.0
     """
-    x, y = _paired(x, y, min_size=8)
-    _not_constant("x", x)
-    _not_constant("y", y)
+    x, y = paired(x, y, min_size=8)
+    not_constant("x", x)
+    not_constant("y", y)
     level = validation.probability("level", level)
     validation.member("method", method, ("pearson", "spearman"))
     n_resamples = validation.integer("n_resamples", n_resamples, at_least=99)
@@ -216,14 +220,14 @@ def slope_interval(x: Any, y: Any, level: float = 0.95, *, log: bool = False) ->
     >>> round(slope_interval(x, 5 * x**-2, log=True).estimate, 12)
     -2.0
     """
-    x, y = _paired(x, y, min_size=3)
+    x, y = paired(x, y, min_size=3)
     level = validation.probability("level", level)
     if log:
         for name, values in (("x", x), ("y", y)):
             if values.min() <= 0:
                 raise ValueError(f"{name} must be positive where log=True, got {values.min():g}")
         x, y = np.log(x), np.log(y)
-    _not_constant("x", x)
+    not_constant("x", x)
     fit = stats.linregress(x, y)
     half = stats.t.isf((1 - level) / 2, x.size - 2) * fit.stderr
     return Interval(float(fit.slope), float(fit.slope - half), float(fit.slope + half), level)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from .. import validation
+from .._types import FloatArray
 
 
 class TestResult(NamedTuple):
@@ -64,8 +65,8 @@ def uniform_pvalues_test(pvalues: Any) -> TestResult:
 
 
 def _merge_small(
-    counts: np.ndarray, expected: np.ndarray, minimum: float
-) -> tuple[np.ndarray, np.ndarray]:
+    counts: FloatArray, expected: FloatArray, minimum: float
+) -> tuple[FloatArray, FloatArray]:
     """Pool the bins of smallest expectation until every bin that remains reaches `minimum`.
 
     Which bins are pooled depends on the expectations alone, never on the counts, so the null law

@@ -1,6 +1,6 @@
 """The training loop without files: one step after another, in a state that can be stored."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class Engine:
         self.warmup = round(config.warmup_epochs * self.epoch_steps)
         self.step = 0
         self.objective = self._make_objective()
-        self.module = self.objective
+        self.module: nn.Module = self.objective
         if self.total:
             self.module = distributed.wrap(self.objective, self.world, device)
             self.optimizer = _optimizer(config, self.objective, device)
@@ -72,7 +72,7 @@ class Engine:
 
     def _make_objective(self) -> Objective:
         network = networks.build(self.config).to(self.device)
-        width = (self.config.projector or (network.encoder.out_features,))[-1]
+        width = (self.config.projector or (cast(int, network.encoder.out_features),))[-1]
         objective = Objective(
             network,
             self.method,
@@ -83,7 +83,8 @@ class Engine:
         )
         objective.to(self.device).train()
         if self.config.channels_last:
-            objective.to(memory_format=torch.channels_last)
+            # Documented, but in none of the overloads.
+            objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.compile:
             for part in filter(None, (objective.network, objective.target)):
                 part.encoder.compile()

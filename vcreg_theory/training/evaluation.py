@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import diagnostics, readout, validation
 from ..datasets import ViewDataset
@@ -79,10 +79,8 @@ def evaluate(
         ``embedding_...``.
     """
     n = len(dataset) if final else min(settings.train_limit or len(dataset), len(dataset))
-    images = dataset.train.images[:n], dataset.test.images
-    size = settings.batch_size
-    h = tuple(readout.features(network.encoder, part, batch_size=size) for part in images)
-    z = tuple(readout.features(network.projector, part, batch_size=size) for part in h)
+    h = _features(network.encoder, (dataset.train.images[:n], dataset.test.images), settings)
+    z = _features(network.projector, h, settings)
     result = _read_out(h, dataset, settings, final)
     if final:
         embedding = _read_out(z, dataset, settings, final)
@@ -90,6 +88,13 @@ def evaluate(
     result["representation"] = _describe(h[1], settings)
     result["embedding"] = _describe(z[1], settings)
     return result
+
+
+def _features(module: nn.Module, parts: Pair, settings: Settings) -> Pair:
+    """Return the outputs of a frozen module for training and test images."""
+    size = settings.batch_size
+    first, second = (readout.features(module, part, batch_size=size) for part in parts)
+    return first, second
 
 
 def _describe(features: Tensor, settings: Settings) -> dict[str, Any]:

@@ -89,6 +89,7 @@ METHODS = {
         Method("no_predictor", "EMA target, no predictor", target="ema", centred=True),
     )
 }
+"""The methods by name."""
 
 
 def get(name: str) -> Method:

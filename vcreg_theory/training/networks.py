@@ -34,7 +34,8 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of images."""
-        return self.projector(self.encoder(images))
+        embeddings: Tensor = self.projector(self.encoder(images))
+        return embeddings
 
 
 def part_seed(seed: int, part: str) -> int:

@@ -119,8 +119,12 @@ def train_noncontrastive(
         raise ValueError(f"dataset must hold a batch of {batch_size} images, got {len(dataset)}")
     width = features(network, dataset.train.images[:1]).shape[1]
     step = _Step(network, width, predictor, stop_gradient, loss, target_decay, centred)
-    options = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
-    optimizer = torch.optim.SGD([p for p in step.parameters() if p.requires_grad], **options)
+    optimizer = torch.optim.SGD(
+        [p for p in step.parameters() if p.requires_grad],
+        lr=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+    )
     step.to(dataset.device).train()
     history, steps = [], len(dataset) // batch_size
     for epoch in range(epochs):
@@ -183,7 +187,7 @@ class _Step(nn.Module):
 
     def embed(self, network: nn.Module, x: Tensor) -> Tensor:
         """Return the embeddings of both views, one below the other."""
-        z = network(x).unflatten(0, (2, -1))
+        z: Tensor = network(x).unflatten(0, (2, -1))
         return (z - z.mean(1, keepdim=True) if self.centred else z).flatten(0, 1)
 
     @torch.no_grad()
@@ -195,5 +199,6 @@ class _Step(nn.Module):
             if bool(corr.any()):  # after a collapse to zero there is nothing to set it from
                 self.predictor.copy_(directset_predictor(corr, rule.alpha, **options))
         if self.target is not None:
-            old, new = (list(net.parameters()) for net in (self.target, self.network))
+            old: list[Tensor] = list(self.target.parameters())
+            new: list[Tensor] = list(self.network.parameters())
             torch._foreach_lerp_(old, new, 1 - self.decay)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,10 @@ class Objective(nn.Module):
         za, zb = self._embed(self.network, xa, xb)
         if self.method.loss:
             za, zb = (losses.gather(_full(z)) for z in (za, zb))
-            return getattr(losses, self.method.loss)(za, zb, **self.loss_options)
+            terms: tuple[Tensor, ...] = getattr(losses, self.method.loss)(
+                za, zb, **self.loss_options
+            )
+            return terms
         return self._regress(xa, xb, za, zb)
 
     def _embed(self, network: nn.Module, xa: Tensor, xb: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,13 +120,22 @@ class Objective(nn.Module):
         if self.target is None:
             return
         decay = self.decay(step, total)
-        new, old = list(self.network.parameters()), list(self.target.parameters())
+        new: list[Tensor] = list(self.network.parameters())
+        old: list[Tensor] = list(self.target.parameters())
         torch._foreach_lerp_(old, new, 1 - decay)
 
     def decay(self, step: int, total: int) -> float:
         """Return the decay of the target network after one step."""
         first, last = self.method.decay, self.method.final_decay
         return last - (last - first) * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+class _Options(TypedDict):
+    """Options of `directset_predictor`."""
+
+    alpha: float
+    eps: float
+    normalize: str | None
 
 
 class SetPredictor(nn.Module):
@@ -143,11 +155,15 @@ class SetPredictor(nn.Module):
         Weight of the old correlation, in [0, 1); the first batch is taken as it is.
     """
 
+    matrix: Tensor
+    correlation: Tensor
+    batches: Tensor
+
     def __init__(
         self, width: int, *, alpha: float, eps: float, rho: float, normalize: str | None = None
     ):
         super().__init__()
-        self.options = {"alpha": alpha, "eps": eps, "normalize": normalize}
+        self.options: _Options = {"alpha": alpha, "eps": eps, "normalize": normalize}
         self.rho = rho
         self.register_buffer("matrix", torch.eye(width))
         self.register_buffer("correlation", torch.zeros(width, width))

@@ -107,7 +107,8 @@ def grouped(evaluation: dict[str, Any]) -> dict[str, Any]:
     {'representation': {}, 'factors': {'r2': {'hue': 0.1}}, 'accuracy': {'linear': 0.5}}
     """
     rest = {k: v for k, v in evaluation.items() if k not in ("step", "epoch")}
-    groups = {name: rest.pop(name) for name in ("representation", "embedding") if name in rest}
+    parts = ("representation", "embedding")
+    groups: dict[str, Any] = {name: rest.pop(name) for name in parts if name in rest}
     names = [name for name in rest if name.endswith("factor_r2")]
     if names:
         groups["factors"] = {name.replace("factor_r2", "r2"): rest.pop(name) for name in names}

@@ -13,8 +13,8 @@ from . import threads as thread_numbers
 from .config import RunConfig
 from .rows import Session, status, work
 
-# What several processes know of one row: the first of these that one of them says is the case.
 STATUSES = ("finished", "failed", "unfinished", "stale", "waiting", "elsewhere")
+"""What several processes know of one row: the first of these that one of them says is the case."""
 
 __all__ = ["STATUSES", "resolve_device", "run_rows", "run_suite", "status"]
 

@@ -157,6 +157,7 @@ def cifar10_cpu() -> Iterator[RunConfig]:
 SUITES: dict[str, Callable[[], Iterator[RunConfig]]] = {
     suite.__name__: suite for suite in (digits, scenes, cifar10, cifar10_small, cifar10_cpu)
 }
+"""Functions that yield the rows of each suite, by its name."""
 
 
 def _rows(

@@ -109,4 +109,5 @@ def _time_products(device: torch.device, dtype: torch.dtype) -> float:
         a @ b
     end.record()
     end.synchronize()
-    return _PEAK_REPEATS * 2 * _PEAK_SIZE**3 / (start.elapsed_time(end) / 1e3)
+    seconds: float = start.elapsed_time(end) / 1e3
+    return _PEAK_REPEATS * 2 * _PEAK_SIZE**3 / seconds

@@ -281,4 +281,5 @@ def load_dataset(config: RunConfig, device: torch.device | str = "cpu") -> ViewD
     constructor = getattr(datasets, config.dataset, None)
     if constructor is None:
         raise ValueError(f"dataset must be a constructor in datasets, got {config.dataset!r}")
-    return constructor(**config.dataset_options, device=device)
+    dataset: ViewDataset = constructor(**config.dataset_options, device=device)
+    return dataset

@@ -10,6 +10,7 @@ from .. import seeding, validation
 from ..losses import VICRegTerms, vicreg_loss
 
 Views = Callable[..., Tensor]
+"""A function of images and a keyword `generator`; it returns one random view of each image."""
 
 
 class Epoch(NamedTuple):

@@ -1,10 +1,35 @@
-"""The book's Sphinx extension: executed chapters, claim cards, check records, ledger, theorems."""
+"""The book's Sphinx extension: executed chapters, claim cards, check records, ledger, lists."""
 
-from . import api, cards, ledger, mathjax, numbers, overlay, records, theorems
+from . import (
+    api,
+    benchmarks,
+    cards,
+    findings,
+    ledger,
+    mathjax,
+    numbers,
+    overlay,
+    quotes,
+    records,
+    theorems,
+)
 
 
 def setup(app):
     """Register every part; each module has one."""
-    for part in (overlay, api, records, cards, ledger, theorems, mathjax, numbers):
+    parts = (
+        overlay,
+        api,
+        records,
+        cards,
+        ledger,
+        findings,
+        quotes,
+        theorems,
+        mathjax,
+        numbers,
+        benchmarks,
+    )
+    for part in parts:
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

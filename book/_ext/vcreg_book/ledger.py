@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -29,7 +30,19 @@ def load(env):
     if not path.exists():
         LOGGER.warning("no ledger yet: run `make book`", location=env.docname)
         return None
+    return read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def read(path, modified):
+    """Return the ledger of a file, read once for as long as the file does not change."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def statuses(env):
+    """Return which claims are checked and which are open; all are open without a ledger."""
+    ledger = load(env) or {"claims": ()}
+    return {claim["id"]: claim["status"] for claim in ledger["claims"]}
 
 
 class LedgerRole(SphinxRole):

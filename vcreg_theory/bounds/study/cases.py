@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,10 +12,18 @@ from ..invariance import class_invariance, pair_invariance, readout_invariance
 from ..labels import label_frequencies, one_hot
 from ..norms import Stack
 from ..probe import errors, minimum_norm_probe, probe_risk
-from ..rademacher import rademacher_bound
+from ..rademacher import RademacherBound, rademacher_bound
 from ..readout import readout_bound
 from ..risk import RiskBound, probe_risk_bound
 from .recorded import Encoder
+
+
+class Common(TypedDict):
+    """What every bound of a sample is given."""
+
+    radius: float
+    probe: Tensor
+    allow_missing: bool
 
 
 class Setting(NamedTuple):
@@ -55,7 +63,9 @@ def setting_of(encoder: Encoder) -> Setting:
     )
 
 
-def hidden_reference(setting: Setting, rows: Tensor, delta: float) -> tuple[Tensor, tuple]:
+def hidden_reference(
+    setting: Setting, rows: Tensor, delta: float
+) -> tuple[Tensor, RademacherBound]:
     """Return a probe of a second sample of the population, and a bound on its risk."""
     features, labels = (part[rows] for part in setting.encoder.population)
     k = len(setting.rho)
@@ -65,22 +75,23 @@ def hidden_reference(setting: Setting, rows: Tensor, delta: float) -> tuple[Tens
 
 
 def case(
-    setting: Setting, rows: Tensor, hidden: tuple[Tensor, tuple], delta: float
+    setting: Setting, rows: Tensor, hidden: tuple[Tensor, RademacherBound], delta: float
 ) -> dict[str, float | Tensor]:
     """Return every quantity of one encoder on one sample."""
     population, rho = setting.encoder.population, setting.rho
     z, y = population.features[rows], population.labels[rows]
     k, known = len(rho), setting.constants
     probe = minimum_norm_probe(z, one_hot(y, k))
-    common = {"radius": setting.radius, "probe": probe, "allow_missing": True}
+    common: Common = {"radius": setting.radius, "probe": probe, "allow_missing": True}
     distance = known["mean_distance"]
     direct = probe_risk_bound(z, y, distance, rho, delta, test=population, **common)
     own = readout_invariance(probe, *population, rho)
     readout = readout_bound(z, y, own, rho, delta, **common)
 
-    def with_reference(v: Tensor, risk: float | tuple) -> Tensor:
-        options = {"reference": v, "reference_risk": risk, **common}
-        return hidden_label_bound(z, y, distance, rho, delta, **options).bound
+    def with_reference(v: Tensor, risk: float | RademacherBound) -> Tensor:
+        return hidden_label_bound(
+            z, y, distance, rho, delta, reference=v, reference_risk=risk, **common
+        ).bound
 
     moment = {"radius": setting.radius, "second_moment": setting.second_moment}
     residual = float((z @ probe - one_hot(y, k)).norm()) / math.sqrt(len(rows))

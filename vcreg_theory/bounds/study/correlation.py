@@ -6,9 +6,12 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from ... import stats, validation
+from ..._types import FloatArray, IndexArray
 from ...seeding import numpy_generator
+from ...stats import intervals
 from .evaluation import Study
 
+Times = FloatArray | IndexArray
 _METHODS = ("pearson", "spearman")
 
 
@@ -72,16 +75,14 @@ def clustered_correlation(
     >>> clustered_correlation(x, -x, np.arange(24) // 3).low
     -1.0
     """
-    x = validation.sample("x", x, min_size=8)
-    y = validation.sample("y", y, min_size=8)
+    x, y = intervals.paired(x, y, min_size=8)
     names, members = np.unique(np.asarray(groups), return_inverse=True)
-    if not x.shape == y.shape == members.shape:
-        raise ValueError(f"x, y and groups must agree, got {x.shape}, {y.shape}, {members.shape}")
+    if members.shape != x.shape:
+        raise ValueError(f"groups must agree with x and y, got {members.shape} and {x.shape}")
     if len(names) < 8:
         raise ValueError(f"groups must hold at least 8 groups, got {len(names)}")
-    for name, values in (("x", x), ("y", y)):
-        if np.ptp(values) == 0:
-            raise ValueError(f"{name} must vary, got {x.size} times the value {values[0]:g}")
+    intervals.not_constant("x", x)
+    intervals.not_constant("y", y)
     level = validation.probability("level", level)
     validation.member("method", method, _METHODS)
     n_resamples = validation.integer("n_resamples", n_resamples, at_least=99)
@@ -156,8 +157,9 @@ def correlations(
     return rows
 
 
-def _weighted(x: np.ndarray, y: np.ndarray, times: np.ndarray, method: str) -> np.ndarray:
+def _weighted(x: FloatArray, y: FloatArray, times: Times, method: str) -> FloatArray:
     """Return the correlation of pairs repeated as often as each row of `times` says."""
+    found: FloatArray
     if method == "spearman":
         x, y = _ranks(x, times), _ranks(y, times)
     total = times.sum(1, keepdims=True)
@@ -165,13 +167,15 @@ def _weighted(x: np.ndarray, y: np.ndarray, times: np.ndarray, method: str) -> n
     y = y - (times * y).sum(1, keepdims=True) / total
     with np.errstate(invalid="ignore", divide="ignore"):  # a constant resample is left out
         found = (times * x * y).sum(1) / np.sqrt((times * x * x).sum(1) * (times * y * y).sum(1))
-    return np.clip(found, -1, 1)
+    clipped: FloatArray = np.clip(found, -1, 1)
+    return clipped
 
 
-def _ranks(x: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _ranks(x: FloatArray, times: Times) -> FloatArray:
     """Return mid-ranks of numbers repeated as often as each row of `times` says."""
     dense = scipy_stats.rankdata(x, method="dense").astype(int) - 1
     onto = np.eye(dense.max() + 1)[dense]  # entry to distinct value
     counts = times @ onto
     middle = counts.cumsum(1) - (counts - 1) / 2
-    return middle[:, dense]
+    ranks: FloatArray = middle[:, dense]
+    return ranks

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 
 from ... import seeding, validation
+from ..._types import FloatArray
 from ..populations import draw
 from .cases import case, hidden_reference, setting_of
 from .recorded import Encoder
 
 SIZES = (32, 128, 512)
+"""Numbers of labels, by default."""
+
 PROVED = ("bound", "hidden_bound", "hidden_complete", "readout_bound", "rademacher_bound")
 """Quantities that bound the risk by a theorem, in this design."""
 
@@ -27,7 +30,7 @@ class Study(NamedTuple):
     checkpoints: tuple[str, ...]
     sizes: tuple[int, ...]
     delta: float
-    values: dict[str, np.ndarray]
+    values: dict[str, FloatArray]
 
     def violations(self, name: str) -> tuple[int, int]:
         """Return in how many cases the risk exceeds a quantity, and the number of cases."""

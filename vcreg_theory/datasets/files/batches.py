@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 
-def _dtype(name: str | bytes, align: int, copy: int) -> np.dtype:
+def _dtype(name: str | bytes, align: int, copy: int) -> np.dtype[Any]:
     """Return a dtype; NumPy 2.4.0 to 2.4.4 warn of the 0 and 1 that old pickles give as truth."""
-    return np.dtype(name, align=bool(align), copy=bool(copy))
+    text = name.decode("ascii") if isinstance(name, bytes) else name
+    return np.dtype(text, align=bool(align), copy=bool(copy))
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
@@ -74,7 +75,7 @@ def unpickle_batch(name: str | PurePosixPath, content: bytes) -> tuple[np.ndarra
     if not isinstance(batch, dict):
         raise ValueError(f"{name} must hold a dictionary, got {type(batch).__name__}")
     data, labels = (batch.get(key.encode(), batch.get(key)) for key in ("data", "labels"))
-    if getattr(data, "dtype", None) != np.uint8 or data.shape[1:] != (_PIXELS,):
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (_PIXELS,):
         shown = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data)
         raise ValueError(f"{name} must hold uint8 data of shape (n, {_PIXELS}), got {shown}")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):

@@ -60,7 +60,9 @@ def _packed(
                 if not entry.isreg():
                     raise ValueError(f"{source} is refused: {entry.name!r} is not a file")
                 _check_size(source, name, entry.size)
-                yield name, archive.extractfile(entry).read()
+                content = archive.extractfile(entry)
+                if content is not None:  # as for every regular file
+                    yield name, content.read()
     except _DAMAGED as error:
         raise ValueError(f"{source} is not a readable tar archive: {error}") from error
 

@@ -5,6 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,10 +83,10 @@ def decoded(
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in wanted}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        arrays = decode()
+        arrays: dict[str, Any] = decode()
     try:
-        with files.writing(path) as file:
-            np.savez(file, **arrays)
+        with files.writing(path) as output:
+            np.savez(output, **arrays)
     except OSError as error:
         message = f"{path} could not be written ({error}): the data are decoded again next time"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
