@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import validation
+from ..datasets.scene_factors import SCENE_NOISE
 from . import methods
 from .config import RunConfig
 
@@ -83,6 +84,18 @@ def scenes() -> Iterator[RunConfig]:
     yield from _rows(base, widths=(64, 256, 1024, 2048), narrow=64, linear=64, sgd=_SGD)
 
 
+def scenes_reversed() -> Iterator[RunConfig]:
+    """Yield the runs of `scenes` with the levels of noise in reverse order among the factors.
+
+    The factor that two views disagree on most becomes the one that they agree on most, so that a
+    forecast of what is kept, made for these rows, was not read off the rows of `scenes`.
+    """
+    factors = sorted(SCENE_NOISE, key=SCENE_NOISE.__getitem__)
+    noise = {name: SCENE_NOISE[other] for name, other in zip(factors, factors[::-1], strict=True)}
+    for config in scenes():
+        yield replace(config, suite="scenes_reversed", dataset_options={"noise": noise})
+
+
 def cifar10() -> Iterator[RunConfig]:
     """Yield the runs on CIFAR-10 with a ResNet-18, for a GPU; their weights are too large to keep
     beside the records, those of `cifar10_small` are not.
@@ -155,7 +168,8 @@ def cifar10_cpu() -> Iterator[RunConfig]:
 
 
 SUITES: dict[str, Callable[[], Iterator[RunConfig]]] = {
-    suite.__name__: suite for suite in (digits, scenes, cifar10, cifar10_small, cifar10_cpu)
+    suite.__name__: suite
+    for suite in (digits, scenes, scenes_reversed, cifar10, cifar10_small, cifar10_cpu)
 }
 """Functions that yield the rows of each suite, by its name."""
 
