@@ -13,6 +13,7 @@ NESTED = (
     "dynamics.downstream",
     "dynamics.pool",
     "training.evaluation",
+    "training.networks",
     "training.noncontrastive",
     "training.recheck",
     "training.record",
