@@ -5,7 +5,7 @@ the next step in chunks again, so memory is bounded by the depth and not by the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class Regions2D:
     offsets: Tensor
     codes: Tensor
     window: Tensor
-    _slice: Slice = field(repr=False)
+    _slice: Slice
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

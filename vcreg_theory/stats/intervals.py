@@ -111,7 +111,8 @@ def _pearson(x: FloatArray, y: FloatArray, axis: int = -1) -> FloatArray:
     return found
 
 
-def _spearman(x: FloatArray, y: FloatArray, axis: int = -1) -> FloatArray:
+def spearman(x: FloatArray, y: FloatArray, axis: int = -1) -> FloatArray:
+    """Return rank correlations along an axis; NaN where a variable is constant."""
     return _pearson(stats.rankdata(x, axis=axis), stats.rankdata(y, axis=axis), axis)
 
 
@@ -167,7 +168,7 @@ def correlation_interval(
     level = validation.probability("level", level)
     validation.member("method", method, ("pearson", "spearman"))
     n_resamples = validation.integer("n_resamples", n_resamples, at_least=99)
-    statistic = _pearson if method == "pearson" else _spearman
+    statistic = _pearson if method == "pearson" else spearman
     generator = numpy_generator(seed, "correlation_interval")
     with warnings.catch_warnings():  # NaN draws are refused below, in the words of this package
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 from .. import stats, validation
 from ..seeding import numpy_generator
+from ..stats import intervals
 
 Statistic = Callable[..., np.ndarray]
 
@@ -70,7 +70,7 @@ def ranking(
     x, y = _pairs(signal, accuracy)
     generator = numpy_generator(seed, "shuffled labels")
     order = generator.permuted(np.tile(np.arange(x.size), (n_resamples, 1)), axis=1)
-    shuffled = _spearman(x[order], np.broadcast_to(y, order.shape))
+    shuffled = intervals.spearman(x[order], np.broadcast_to(y, order.shape))
     # Two shufflings of equal value may differ by rounding.
     beyond = int((abs(shuffled) >= abs(interval.estimate) - 1e-12).sum())
     return Ranking(interval, (1 + beyond) / (1 + n_resamples))
@@ -114,7 +114,7 @@ def rank_difference(
     """
 
     def statistic(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return abs(_spearman(b, y)) - abs(_spearman(a, y))
+        return abs(intervals.spearman(b, y)) - abs(intervals.spearman(a, y))
 
     return _bootstrap(statistic, (first, second, accuracy), level, seed, n_resamples)
 
@@ -161,7 +161,7 @@ def partial_ranking(
     """
 
     def statistic(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        xy, xz, yz = _spearman(x, y), _spearman(x, z), _spearman(y, z)
+        xy, xz, yz = intervals.spearman(x, y), intervals.spearman(x, z), intervals.spearman(y, z)
         spare = (1 - xz**2) * (1 - yz**2)
         spare = np.where(spare > 1e-12, spare, np.nan)  # rounding of equal ranks
         left: np.ndarray = np.clip((xy - xz * yz) / np.sqrt(spare), -1, 1)
@@ -179,18 +179,7 @@ def _pairs(*variables: Any) -> list[np.ndarray]:
     if len({x.size for x in found}) > 1:
         raise ValueError(f"all variables must have the same size, got {[x.size for x in found]}")
     for name, x in zip(names, found, strict=False):
-        if np.ptp(x) == 0:
-            raise ValueError(f"the {name} variable must vary, got {x.size} times {x[0]:g}")
-    return found
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return rank correlations along the last axis; NaN where a variable is constant."""
-    x, y = (scipy_stats.rankdata(v, axis=-1) for v in (x, y))
-    x = x - x.mean(-1, keepdims=True)
-    y = y - y.mean(-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        found: np.ndarray = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+        intervals.not_constant(f"the {name} variable", x)
     return found
 
 
